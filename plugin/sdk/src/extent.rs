@@ -1,0 +1,211 @@
+//! Where a range of a disk lies: [`Extent`] and the list that builds answers.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// A run of a disk with one kind of content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extent {
+    /// Byte offset on the disk.
+    pub offset: u64,
+    /// Length in bytes, never 0.
+    pub length: u64,
+    /// What is there.
+    pub content: Content,
+}
+
+impl Extent {
+    /// The offset just past this extent.
+    pub fn end(&self) -> u64 {
+        self.offset + self.length
+    }
+}
+
+/// What an extent holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// Not in this image: look in the parent; zeroes if there is none.
+    Absent,
+    /// Reads as zeroes, whatever the parent holds.
+    Zero,
+    /// Verbatim in a source.
+    Stored(Stored),
+    /// In a source, behind a codec or with a digest to check.
+    Encoded(Encoded),
+    /// Only the plugin can produce it: the host calls [`crate::Disk::read`].
+    Computed,
+    /// Reading this range fails with this text.
+    Damaged(String),
+}
+
+/// Bytes that lie verbatim in a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stored {
+    /// [`crate::Source::id`] of the source.
+    pub source: u32,
+    /// Byte offset in it.
+    pub offset: u64,
+    /// The host may write here in place.
+    pub writable: bool,
+}
+
+/// Bytes that the host decodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoded {
+    /// [`crate::Source::id`] of the source.
+    pub source: u32,
+    /// Byte offset of the encoded block in it.
+    pub offset: u64,
+    /// Bytes to read. An upper bound for codecs that mark their own end (all
+    /// but [`Codec::Identity`]).
+    pub stored_length: u32,
+    /// How it is encoded.
+    pub codec: Codec,
+    /// Length of the whole block once decoded.
+    pub decoded_length: u32,
+    /// Where in the decoded block this extent begins.
+    pub skip: u32,
+    /// For the host to check.
+    pub digest: Option<Digest>,
+}
+
+/// How a block is encoded. Codecs are the host's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Codec {
+    /// Stored as it is; used where the bytes carry a digest.
+    Identity,
+    /// Raw deflate (RFC 1951).
+    Deflate,
+    /// Deflate with zlib header and Adler-32 (RFC 1950).
+    Zlib,
+    /// One Zstandard frame.
+    Zstd,
+}
+
+/// A digest over one block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Digest {
+    /// Which function.
+    pub kind: DigestKind,
+    /// Its expected value, or where that stands.
+    pub value: DigestValue,
+    /// Taken over the decoded bytes (or over the stored ones).
+    pub over_decoded: bool,
+}
+
+/// A digest's expected value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DigestValue {
+    /// Known to the plugin. Checksums are little-endian.
+    Given(Vec<u8>),
+    /// Little-endian, directly behind the stored bytes.
+    Follows,
+}
+
+/// A digest function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum DigestKind {
+    Adler32,
+    Crc32,
+    Md5,
+    Sha1,
+    Sha256,
+}
+
+/// Room for a write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placement {
+    /// Byte offset on the disk.
+    pub offset: u64,
+    /// Length in bytes.
+    pub length: u64,
+    /// Where the bytes go.
+    pub stored: Stored,
+    /// New here: the host fills the rest of the granule and commits it.
+    pub fresh: bool,
+}
+
+/// Builds an answer of extents in order, joining neighbours that continue each other.
+#[derive(Debug, Default)]
+pub struct Extents {
+    list: Vec<Extent>,
+}
+
+impl Extents {
+    /// An empty answer.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends `length` bytes of `content` at `offset`, which must be where the
+    /// answer ends so far. A length of 0 adds nothing.
+    pub fn push(&mut self, offset: u64, length: u64, content: Content) {
+        if length == 0 {
+            return;
+        }
+        if let Some(last) = self.list.last_mut() {
+            debug_assert_eq!(last.end(), offset, "extents must be gapless and in order");
+            if continues(last, &content) {
+                last.length += length;
+                return;
+            }
+        }
+        self.list.push(Extent { offset, length, content });
+    }
+
+    /// How many extents the answer holds so far.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether the answer is still empty.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// The answer.
+    pub fn finish(self) -> Vec<Extent> {
+        self.list
+    }
+}
+
+fn continues(last: &Extent, next: &Content) -> bool {
+    match (&last.content, next) {
+        (Content::Absent, Content::Absent)
+        | (Content::Zero, Content::Zero)
+        | (Content::Computed, Content::Computed) => true,
+        (Content::Stored(a), Content::Stored(b)) => {
+            a.source == b.source
+                && a.writable == b.writable
+                && a.offset.checked_add(last.length) == Some(b.offset)
+        }
+        (Content::Damaged(a), Content::Damaged(b)) => a == b,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(offset: u64) -> Content {
+        Content::Stored(Stored { source: 0, offset, writable: false })
+    }
+
+    #[test]
+    fn neighbours_that_continue_are_joined() {
+        let mut extents = Extents::new();
+        extents.push(0, 512, stored(4096));
+        extents.push(512, 512, stored(4608));
+        extents.push(1024, 512, stored(9000));
+        extents.push(1536, 512, Content::Zero);
+        extents.push(2048, 0, Content::Absent);
+        extents.push(2048, 512, Content::Zero);
+        let list = extents.finish();
+        assert_eq!(list.len(), 3);
+        assert_eq!((list[0].offset, list[0].length), (0, 1024));
+        assert_eq!((list[2].offset, list[2].length), (1536, 1024));
+    }
+}
