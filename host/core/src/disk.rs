@@ -1,0 +1,326 @@
+//! A disk: a chain of layers, the merged extent cache over it, and the planner.
+//!
+//! ```text
+//!   plan_read ──▶ extent cache ──hit──▶ pieces
+//!                     │ miss
+//!                     ▼
+//!        top layer's plugin ──absent──▶ next layer's plugin ──absent──▶ …
+//!                     └──────── checked, merged, cached ────────┘
+//! ```
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use wasmtime::Store;
+use wasmtime::component::ResourceAny;
+
+use crate::cache::{ExtentCache, Page, PageBuilder, PageContent};
+use crate::check::check_answer;
+use crate::contract::format::{self, Content, DiskInfo, GuestDisk};
+use crate::error::{Error, Result};
+use crate::image::{Answer, Image};
+use crate::imports::Imports;
+use crate::plan::{Block, BlockDigest, Piece, PieceKind, Pieces, SourceKey};
+use crate::source::Source;
+use crate::sync::Mutex;
+
+/// The most layers of a chain.
+pub const CHAIN_LIMIT: usize = 200;
+
+/// One layer of a chain: a disk of an opened image.
+#[derive(Clone)]
+pub struct Layer {
+    /// The image.
+    pub image: Arc<Image>,
+    /// Which of its disks.
+    pub number: u32,
+}
+
+impl Layer {
+    fn info(&self) -> &DiskInfo {
+        &self.image.disks()[self.number as usize]
+    }
+
+    fn extents(&self, offset: u64, length: u64) -> Result<Vec<format::Extent>> {
+        let answer = self.image.call_disk(self.number, |disk, store, this| {
+            disk.call_extents(store, this, offset, length)
+        })?;
+        let size = self.info().size;
+        match self.image.check_sources(|sources| check_answer(&answer, offset, size, sources)) {
+            Ok(()) => Ok(answer),
+            Err(reason) => Err(self.image.fail(reason)),
+        }
+    }
+}
+
+/// A disk, made of a chain of layers.
+pub struct Disk {
+    layers: Vec<Layer>,
+    size: u64,
+    pub(crate) cache: ExtentCache,
+    /// Held while a write is carried out.
+    pub(crate) writing: Mutex<()>,
+    /// Held while a page is built, so that it is built once.
+    building: Mutex<()>,
+}
+
+impl Disk {
+    /// A disk of these layers, top first, with an extent cache of about
+    /// `cache_budget` bytes.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] for an empty chain, one longer than [`CHAIN_LIMIT`], or a
+    /// disk number that the image does not have.
+    pub fn new(layers: Vec<Layer>, cache_budget: usize) -> Result<Self> {
+        if layers.is_empty() || layers.len() > CHAIN_LIMIT {
+            let reason = alloc::format!("a chain of {} layers", layers.len());
+            return Err(Error::Failed { reason });
+        }
+        for layer in &layers {
+            if layer.number as usize >= layer.image.disks().len() {
+                let (number, count) = (layer.number, layer.image.disks().len());
+                let reason = alloc::format!("there is no disk {number}; the image has {count}");
+                return Err(Error::Failed { reason });
+            }
+        }
+        let info = layers[0].info();
+        let (size, granularity) = (info.size, info.granularity);
+        let cache = ExtentCache::new(cache_budget, granularity);
+        Ok(Self { layers, size, cache, writing: Mutex::new(()), building: Mutex::new(()) })
+    }
+
+    /// Size in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// What its top layer says of it.
+    pub fn info(&self) -> &DiskInfo {
+        self.layers[0].info()
+    }
+
+    /// Its layers, top first.
+    pub fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
+    /// The source that a piece names.
+    ///
+    /// # Errors
+    /// [`Error::Source`] where a source that was only declared cannot be opened.
+    #[inline]
+    pub fn source(&self, key: SourceKey) -> Result<Arc<dyn Source>> {
+        self.layers[usize::from(key.layer)].image.source(key.id)
+    }
+
+    /// Plans a read: appends pieces that cover `length` bytes from `offset`.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`], or what the plugins answered.
+    #[inline]
+    pub fn plan_read(&self, offset: u64, length: u64, pieces: &mut Pieces) -> Result<()> {
+        let end = self.check_range(offset, length)?;
+        let mut at = offset;
+        while at < end {
+            at = match self.cache.pieces(at, end, pieces) {
+                Some(next) => next,
+                None => self.plan_uncached(at, end, pieces)?,
+            };
+        }
+        Ok(())
+    }
+
+    /// Pieces from `offset` on, without reading: at least one, and no more than one
+    /// page of the cache, so that a caller can walk a disk of any size.
+    ///
+    /// # Errors
+    /// As [`Disk::plan_read`].
+    pub fn extents(&self, offset: u64, length: u64) -> Result<Pieces> {
+        let end = self.check_range(offset, length)?;
+        let end = end.min(self.cache.window(offset).end);
+        let mut pieces = Pieces::new();
+        if offset < end && self.cache.pieces(offset, end, &mut pieces).is_none() {
+            self.plan_uncached(offset, end, &mut pieces)?;
+        }
+        Ok(pieces)
+    }
+
+    /// Fills `buffer` with the bytes of a [`PieceKind::Computed`] piece.
+    ///
+    /// # Errors
+    /// What the plugin answered; [`Error::Untrusted`] for another count of bytes.
+    pub fn compute(&self, piece: &Piece, buffer: &mut [u8]) -> Result<()> {
+        let layer = &self.layers[usize::from(piece.layer)];
+        let mut at = piece.offset;
+        for part in buffer.chunks_mut(1 << 20) {
+            let bytes = layer.image.call_disk(layer.number, |disk, store, this| {
+                disk.call_read(store, this, at, part.len() as u32)
+            })?;
+            if bytes.len() != part.len() {
+                let reason = alloc::format!("{} bytes for {}", bytes.len(), part.len());
+                return Err(layer.image.fail(reason));
+            }
+            part.copy_from_slice(&bytes);
+            at += bytes.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Lets every layer's plugin look for contradictions.
+    ///
+    /// # Errors
+    /// What keeps a plugin from looking.
+    pub fn check(&self) -> Result<Vec<format::Finding>> {
+        self.call_top(|disk, store, this| disk.call_check(store, this, false))
+    }
+
+    /// Calls a function of the top layer's disk.
+    pub(crate) fn call_top<R>(
+        &self,
+        function: impl FnOnce(GuestDisk<'_>, &mut Store<Imports>, ResourceAny) -> Answer<R>,
+    ) -> Result<R> {
+        self.layers[0].image.call_disk(self.layers[0].number, function)
+    }
+
+    pub(crate) fn check_range(&self, offset: u64, length: u64) -> Result<u64> {
+        match offset.checked_add(length) {
+            Some(end) if end <= self.size => Ok(end),
+            _ => Err(Error::OutOfRange { offset, length, size: self.size }),
+        }
+    }
+
+    /// Builds the page that holds `offset`, unless another thread just did.
+    #[cold]
+    fn plan_uncached(&self, offset: u64, end: u64, pieces: &mut Pieces) -> Result<u64> {
+        let _building = self.building.lock();
+        if let Some(next) = self.cache.pieces(offset, end, pieces) {
+            return Ok(next);
+        }
+        let page = self.build_page(offset)?;
+        let next = page.pieces(offset, end, pieces);
+        self.cache.insert(offset, page);
+        Ok(next)
+    }
+
+    /// A page from its window's start if `offset` then still falls into it,
+    /// otherwise from `offset` on.
+    fn build_page(&self, offset: u64) -> Result<Page> {
+        let window = self.cache.window(offset);
+        let end = window.end.min(self.size);
+        for start in [window.start, offset] {
+            let mut merge = Merge::new(&self.layers, PageBuilder::new(window.start, start));
+            merge.resolve(0, end)?;
+            if merge.builder.end() > offset {
+                return Ok(merge.builder.finish());
+            }
+        }
+        Err(Error::Failed { reason: alloc::format!("no extents at offset {offset}") })
+    }
+}
+
+/// Merges the answers of a chain into one page.
+struct Merge<'a> {
+    layers: &'a [Layer],
+    builder: PageBuilder,
+    /// The last answer of each layer: the next run of absent bytes above is often
+    /// in it too.
+    answers: Vec<Vec<format::Extent>>,
+}
+
+impl<'a> Merge<'a> {
+    fn new(layers: &'a [Layer], builder: PageBuilder) -> Self {
+        Self { layers, builder, answers: alloc::vec![Vec::new(); layers.len()] }
+    }
+
+    /// Appends to the builder, up to `end`, what layers from `depth` down hold.
+    fn resolve(&mut self, depth: usize, end: u64) -> Result<()> {
+        let layer = &self.layers[depth];
+        let size = layer.info().size;
+        let lowest = (self.layers.len() - 1) as u16;
+        while self.builder.end() < end && !self.builder.is_full() {
+            let at = self.builder.end();
+            if at >= size {
+                // A parent may be shorter than its child: zeroes past its end.
+                self.builder.push(end - at, lowest, PageContent::Absent);
+                return Ok(());
+            }
+            let answer = match take_known(&mut self.answers[depth], at) {
+                Some(answer) => answer,
+                None => layer.extents(at, end.min(size) - at)?,
+            };
+            self.append(depth, &answer, end)?;
+            self.answers[depth] = answer;
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, depth: usize, answer: &[format::Extent], end: u64) -> Result<()> {
+        let from = self.builder.end();
+        let first = answer.partition_point(|extent| extent.offset + extent.length <= from);
+        for extent in &answer[first..] {
+            let at = self.builder.end();
+            let stop = (extent.offset + extent.length).min(end);
+            if at >= stop || self.builder.is_full() {
+                break;
+            }
+            if matches!(extent.content, Content::Absent) && depth + 1 < self.layers.len() {
+                self.resolve(depth + 1, stop)?;
+                continue;
+            }
+            let layer = depth as u16;
+            let content = page_content(&extent.content, layer, at - extent.offset);
+            self.builder.push(stop - at, layer, content);
+        }
+        Ok(())
+    }
+}
+
+/// The answer, if it says anything about `at`.
+fn take_known(answer: &mut Vec<format::Extent>, at: u64) -> Option<Vec<format::Extent>> {
+    let start = answer.first()?.offset;
+    let end = answer.last().map(|last| last.offset + last.length)?;
+    (start..end).contains(&at).then(|| core::mem::take(answer))
+}
+
+/// An extent's content, `skip` bytes into it. The answer was checked, so nothing
+/// here can overflow.
+fn page_content(content: &Content, layer: u16, skip: u64) -> PageContent {
+    match content {
+        Content::Absent => PageContent::Absent,
+        Content::Zero => PageContent::Zero,
+        Content::Stored(stored) => PageContent::Stored {
+            source: stored.source,
+            offset: stored.offset + skip,
+            writable: stored.writable,
+        },
+        Content::Encoded(encoded) => {
+            let digest = encoded.digest.as_ref().map(|digest| BlockDigest {
+                kind: digest.kind,
+                value: match &digest.value {
+                    format::DigestValue::Given(bytes) => Some(bytes.as_slice().into()),
+                    format::DigestValue::Follows => None,
+                },
+                over_decoded: digest.over_decoded,
+            });
+            let block = Block {
+                source: SourceKey { layer, id: encoded.source },
+                offset: encoded.offset,
+                stored_length: encoded.stored_length,
+                decoded_length: encoded.decoded_length,
+                codec: encoded.codec,
+                digest,
+            };
+            PageContent::Encoded { block, skip: encoded.skip + skip as u32 }
+        }
+        Content::Computed => PageContent::Computed,
+        Content::Damaged(what) => PageContent::Damaged(what.clone()),
+    }
+}
+
+/// Whether bytes of this kind are known to be zero without reading them.
+impl PieceKind {
+    /// Whether the piece is known to read as zeroes.
+    pub fn is_zero(&self) -> bool {
+        matches!(self, PieceKind::Absent | PieceKind::Zero)
+    }
+}

@@ -1,0 +1,320 @@
+//! An opened image: one instance of a plugin with a store of its own, rebuilt from
+//! the same sources after a trap.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use hashbrown::HashMap;
+use wasmtime::Store;
+use wasmtime::component::ResourceAny;
+
+use crate::contract::{ImageFormat, format, source, types};
+use crate::error::{Error, FormatError, Result};
+use crate::imports::{Imports, SourceTable, open_declared};
+use crate::plugin::Plugin;
+use crate::source::{Access, Grants, Source};
+use crate::sync::{Mutex, RwLock};
+
+/// After so many traps with no success between them, an image is given up.
+const FAULT_LIMIT: u32 = 8;
+/// The most disks that one image may offer.
+const DISK_LIMIT: usize = 4096;
+
+/// What to open, and with what.
+pub struct OpenImage {
+    /// The image's main source; its access is what the plugin is granted.
+    pub main: Arc<dyn Source>,
+    /// What else it may open, by name.
+    pub grants: Arc<dyn Grants>,
+    /// A private writable source that outlives this open.
+    pub scratch: Option<Arc<dyn Source>>,
+    /// The internal snapshot to show instead of the present state.
+    pub snapshot: Option<String>,
+    /// Secrets, by id.
+    pub keys: Vec<(String, Vec<u8>)>,
+    /// Free settings, format by format.
+    pub settings: Vec<(String, String)>,
+}
+
+impl OpenImage {
+    /// Just `main`, nothing else granted.
+    pub fn alone(main: Arc<dyn Source>) -> Self {
+        Self {
+            main,
+            grants: Arc::new(crate::source::NoGrants),
+            scratch: None,
+            snapshot: None,
+            keys: Vec::new(),
+            settings: Vec::new(),
+        }
+    }
+}
+
+/// An opened image.
+pub struct Image {
+    plugin: Arc<Plugin>,
+    options: OpenImage,
+    sources: Arc<RwLock<SourceTable>>,
+    main_id: u32,
+    scratch_id: Option<u32>,
+    instance: Mutex<Instance>,
+    info: format::ImageInfo,
+    disks: Vec<format::DiskInfo>,
+}
+
+#[derive(Default)]
+struct Instance {
+    live: Option<Live>,
+    faults: u32,
+    failed: Option<String>,
+}
+
+/// A running instance with the image open in it.
+struct Live {
+    store: Store<Imports>,
+    bindings: ImageFormat,
+    image: ResourceAny,
+    disks: HashMap<u32, ResourceAny>,
+}
+
+pub(crate) type Answer<R> = wasmtime::Result<core::result::Result<R, types::Error>>;
+
+impl Image {
+    /// Opens an image with `plugin`.
+    ///
+    /// # Errors
+    /// [`Error::Format`] with the plugin's reason, [`Error::Trapped`],
+    /// [`Error::Untrusted`] for descriptions that break the contract.
+    pub fn open(plugin: Arc<Plugin>, options: OpenImage) -> Result<Self> {
+        let mut sources = SourceTable::default();
+        let main_id = sources.give(options.main.clone());
+        let scratch_id = options.scratch.clone().map(|scratch| sources.give(scratch));
+        let mut image = Self {
+            plugin,
+            options,
+            sources: Arc::new(RwLock::new(sources)),
+            main_id,
+            scratch_id,
+            instance: Mutex::default(),
+            info: format::ImageInfo {
+                details: Vec::new(),
+                documents: Vec::new(),
+                snapshots: Vec::new(),
+                warnings: Vec::new(),
+            },
+            disks: Vec::new(),
+        };
+        image.info = image.call(|live| {
+            live.bindings
+                .fumehood_disk_format()
+                .image()
+                .call_info(&mut live.store, live.image)
+                .map(Ok)
+        })?;
+        image.disks = image.call(|live| {
+            live.bindings
+                .fumehood_disk_format()
+                .image()
+                .call_disks(&mut live.store, live.image)
+                .map(Ok)
+        })?;
+        image.check_disks()?;
+        Ok(image)
+    }
+
+    /// The plugin that opened it.
+    pub fn plugin(&self) -> &Plugin {
+        &self.plugin
+    }
+
+    /// What is known of the image as a whole.
+    pub fn info(&self) -> &format::ImageInfo {
+        &self.info
+    }
+
+    /// Its disks.
+    pub fn disks(&self) -> &[format::DiskInfo] {
+        &self.disks
+    }
+
+    /// An embedded text by name.
+    ///
+    /// # Errors
+    /// [`Error::Format`] for a name that [`Image::info`] does not list.
+    pub fn document(&self, name: &str) -> Result<Vec<u8>> {
+        self.call(|live| {
+            let image = live.bindings.fumehood_disk_format().image();
+            image.call_document(&mut live.store, live.image, name)
+        })
+    }
+
+    /// The source numbered `id`, opened now if it was only declared.
+    ///
+    /// # Errors
+    /// [`Error::Source`].
+    #[inline]
+    pub fn source(&self, id: u32) -> Result<Arc<dyn Source>> {
+        if let Some(source) = self.sources.read().get(id) {
+            return Ok(source.clone());
+        }
+        Ok(open_declared(&self.sources, &*self.options.grants, id)?)
+    }
+
+    /// Looks at an answer with the table of sources at hand.
+    pub(crate) fn check_sources<R>(&self, check: impl FnOnce(&SourceTable) -> R) -> R {
+        check(&self.sources.read())
+    }
+
+    /// Name of the source numbered `id`, for messages.
+    pub fn source_name(&self, id: u32) -> String {
+        self.sources.read().name(id)
+    }
+
+    /// What the sources are granted for.
+    pub fn access(&self) -> Access {
+        self.options.main.access()
+    }
+
+    /// Calls a function of the disk `number`.
+    pub(crate) fn call_disk<R>(
+        &self,
+        number: u32,
+        function: impl FnOnce(format::GuestDisk<'_>, &mut Store<Imports>, ResourceAny) -> Answer<R>,
+    ) -> Result<R> {
+        self.call(|live| {
+            let disk = match live.disks.get(&number) {
+                Some(disk) => *disk,
+                None => {
+                    let image = live.bindings.fumehood_disk_format().image();
+                    match image.call_disk(&mut live.store, live.image, number)? {
+                        Ok(disk) => *live.disks.entry(number).or_insert(disk),
+                        Err(error) => return Ok(Err(error)),
+                    }
+                }
+            };
+            function(live.bindings.fumehood_disk_format().disk(), &mut live.store, disk)
+        })
+    }
+
+    /// Fails the image for good: its plugin cannot be trusted.
+    pub(crate) fn fail(&self, reason: String) -> Error {
+        let error = Error::Untrusted { plugin: self.plugin.name().into(), reason };
+        tracing::error!(plugin = self.plugin.name(), "{error}");
+        let mut instance = self.instance.lock();
+        instance.live = None;
+        instance.failed = Some(error.to_string());
+        error
+    }
+
+    /// Calls into the instance, building it if there is none. A trap drops it, so
+    /// that the next call builds a new one.
+    fn call<R>(&self, function: impl FnOnce(&mut Live) -> Answer<R>) -> Result<R> {
+        let mut instance = self.instance.lock();
+        if let Some(reason) = &instance.failed {
+            return Err(Error::Failed { reason: reason.clone() });
+        }
+        let mut live = match instance.live.take() {
+            Some(live) => live,
+            None => match self.start() {
+                Ok(live) => live,
+                Err(error) => return Err(self.count_fault(&mut instance, error)),
+            },
+        };
+        live.store.set_epoch_deadline(self.plugin.runtime.limits.deadline_ticks);
+        match function(&mut live) {
+            Ok(answer) => {
+                instance.live = Some(live);
+                instance.faults = 0;
+                answer.map_err(|error| self.format_error(error))
+            }
+            Err(error) => {
+                let error = self.plugin.trapped(&error, live.store.data());
+                Err(self.count_fault(&mut instance, error))
+            }
+        }
+    }
+
+    fn count_fault(&self, instance: &mut Instance, error: Error) -> Error {
+        if !matches!(error, Error::Trapped { .. }) {
+            return error;
+        }
+        tracing::error!(plugin = self.plugin.name(), image = self.options.main.name(), "{error}");
+        instance.faults += 1;
+        if instance.faults >= FAULT_LIMIT {
+            let reason = format!("{FAULT_LIMIT} times in a row, {error}");
+            instance.failed = Some(reason);
+        }
+        error
+    }
+
+    fn format_error(&self, error: types::Error) -> Error {
+        let error = FormatError::new(self.plugin.name(), error, |id| self.sources.read().name(id));
+        Error::Format(error)
+    }
+
+    /// A new instance with the image open in it.
+    fn start(&self) -> Result<Live> {
+        let imports = Imports::new(
+            self.plugin.name(),
+            self.plugin.runtime.limits.store_limits(),
+            self.sources.clone(),
+            self.options.grants.clone(),
+        );
+        let mut store = self.plugin.store(imports);
+        match self.open_in(&mut store) {
+            Ok(Ok((bindings, image))) => Ok(Live { store, bindings, image, disks: HashMap::new() }),
+            Ok(Err(error)) => Err(self.format_error(error)),
+            Err(error) => Err(self.plugin.trapped(&error, store.data())),
+        }
+    }
+
+    fn open_in(&self, store: &mut Store<Imports>) -> Answer<(ImageFormat, ResourceAny)> {
+        let bindings = self.plugin.pre.instantiate(&mut *store)?;
+        let main = store.data_mut().handle(self.main_id)?;
+        let scratch = match self.scratch_id {
+            Some(id) => Some(store.data_mut().handle(id)?),
+            None => None,
+        };
+        let key = |(id, secret): &(String, Vec<u8>)| format::Key {
+            id: id.clone(),
+            secret: secret.clone(),
+        };
+        let options = format::OpenOptions {
+            access: match self.options.main.access() {
+                Access::Read => source::Access::Read,
+                Access::ReadWrite => source::Access::ReadWrite,
+            },
+            snapshot: self.options.snapshot.clone(),
+            scratch,
+            keys: self.options.keys.iter().map(key).collect(),
+            settings: self.options.settings.clone(),
+        };
+        let image = bindings.fumehood_disk_format().call_open(store, main, &options)?;
+        Ok(image.map(|image| (bindings, image)))
+    }
+
+    fn check_disks(&self) -> Result<()> {
+        if self.disks.len() > DISK_LIMIT {
+            let reason = format!("it offers {} disks; {DISK_LIMIT} are allowed", self.disks.len());
+            return Err(self.fail(reason));
+        }
+        for (number, disk) in self.disks.iter().enumerate() {
+            let sectors = [disk.logical_sector, disk.physical_sector];
+            let sound = |size: &u32| size.is_power_of_two() && (512..=65536).contains(size);
+            if !sectors.iter().all(sound) || !disk.granularity.is_power_of_two() {
+                let reason = format!(
+                    "disk {number} has sectors of {sectors:?} bytes and granularity {}",
+                    disk.granularity
+                );
+                return Err(self.fail(reason));
+            }
+            if disk.size > i64::MAX as u64 {
+                let reason = format!("disk {number} has {} bytes, more than 2^63", disk.size);
+                return Err(self.fail(reason));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,270 @@
+//! The host's side of a plugin's imports: granted sources, and the log.
+//!
+//! Every answer is bounded: reads by [`READ_LIMIT`], open sources by
+//! [`SOURCE_LIMIT`], log lines by [`LOG_LIMIT`].
+
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use hashbrown::HashMap;
+use wasmtime::component::{Resource, ResourceTable};
+use wasmtime::{Result, bail};
+
+use crate::contract::{log, source, types};
+use crate::source::{Access, Grants, Source, SourceError};
+use crate::sync::RwLock;
+
+/// The most bytes that one `source.read` gives.
+pub const READ_LIMIT: u32 = 16 << 20;
+/// The most sources that one image may name.
+const SOURCE_LIMIT: usize = 1 << 24;
+/// The most log lines of one instance.
+const LOG_LIMIT: u32 = 1000;
+/// The most bytes of one log line.
+const LINE_LIMIT: usize = 4096;
+
+/// The sources of one image, by the numbers that its extents use.
+///
+/// Numbers outlive the instance that asked for them: a rebuilt instance that asks
+/// for the same reference gets the same number.
+#[derive(Default)]
+pub(crate) struct SourceTable {
+    entries: Vec<Entry>,
+    by_reference: HashMap<String, u32>,
+}
+
+struct Entry {
+    source: Option<Arc<dyn Source>>,
+    /// Empty for what the host gave unasked.
+    reference: String,
+    access: Access,
+}
+
+impl SourceTable {
+    /// Adds a source that the host gives unasked: the main one, or scratch.
+    pub(crate) fn give(&mut self, source: Arc<dyn Source>) -> u32 {
+        let access = source.access();
+        self.entries.push(Entry { source: Some(source), reference: String::new(), access });
+        (self.entries.len() - 1) as u32
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, id: u32) -> Option<&Arc<dyn Source>> {
+        self.entries.get(id as usize)?.source.as_ref()
+    }
+
+    /// Whether `id` was declared, opened or not.
+    pub(crate) fn is_declared(&self, id: u32) -> bool {
+        (id as usize) < self.entries.len()
+    }
+
+    /// Name of a source for messages.
+    pub(crate) fn name(&self, id: u32) -> String {
+        match self.entries.get(id as usize) {
+            Some(Entry { source: Some(source), .. }) => source.name().into(),
+            Some(entry) => entry.reference.clone(),
+            None => alloc::format!("source {id}"),
+        }
+    }
+
+    /// The number for `reference`, which need not be open yet.
+    fn declare(&mut self, reference: &str, access: Access) -> core::result::Result<u32, String> {
+        if let Some(id) = self.by_reference.get(reference) {
+            return Ok(*id);
+        }
+        if self.entries.len() >= SOURCE_LIMIT {
+            return Err(alloc::format!("an image may name {SOURCE_LIMIT} sources at most"));
+        }
+        let id = self.entries.len() as u32;
+        self.entries.push(Entry { source: None, reference: reference.into(), access });
+        self.by_reference.insert(reference.into(), id);
+        Ok(id)
+    }
+}
+
+/// Opens the source numbered `id` if it was only declared so far.
+pub(crate) fn open_declared(
+    table: &RwLock<SourceTable>,
+    grants: &dyn Grants,
+    id: u32,
+) -> core::result::Result<Arc<dyn Source>, SourceError> {
+    let (reference, access) = {
+        let table = table.read();
+        match table.entries.get(id as usize) {
+            Some(Entry { source: Some(source), .. }) => return Ok(source.clone()),
+            Some(entry) => (entry.reference.clone(), entry.access),
+            None => return Err(SourceError::NotGranted(alloc::format!("there is no source {id}"))),
+        }
+    };
+    let source = grants.open(&reference, access)?;
+    let mut table = table.write();
+    Ok(table.entries[id as usize].source.get_or_insert(source).clone())
+}
+
+/// A source in a plugin's hands: its number.
+pub struct Granted {
+    id: u32,
+    source: Arc<dyn Source>,
+}
+
+/// What one instance owns on the host's side.
+pub(crate) struct Imports {
+    pub(crate) table: ResourceTable,
+    pub(crate) limits: wasmtime::StoreLimits,
+    sources: Arc<RwLock<SourceTable>>,
+    grants: Arc<dyn Grants>,
+    plugin: String,
+    lines: u32,
+    /// The last grave line: a panic's message, if it trapped.
+    pub(crate) last_error: Option<String>,
+}
+
+impl Imports {
+    pub(crate) fn new(
+        plugin: &str,
+        limits: wasmtime::StoreLimits,
+        sources: Arc<RwLock<SourceTable>>,
+        grants: Arc<dyn Grants>,
+    ) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(1 << 16);
+        Self { table, limits, sources, grants, plugin: plugin.into(), lines: 0, last_error: None }
+    }
+
+    /// A handle of the source numbered `id`, to hand to the plugin.
+    pub(crate) fn handle(&mut self, id: u32) -> Result<Resource<Granted>> {
+        let Some(source) = self.sources.read().get(id).cloned() else {
+            bail!("source {id} is not open");
+        };
+        Ok(self.table.push(Granted { id, source })?)
+    }
+}
+
+fn contract_error(error: SourceError) -> types::Error {
+    match error {
+        SourceError::NotGranted(what) => types::Error::Missing(what),
+        SourceError::ReadOnly(_) => types::Error::ReadOnly,
+        SourceError::NoSpace(_) => types::Error::NoSpace,
+        SourceError::Io(what) => types::Error::Io(what),
+    }
+}
+
+impl types::Host for Imports {}
+
+impl source::Host for Imports {
+    fn open(
+        &mut self,
+        reference: String,
+        access: source::Access,
+    ) -> Result<core::result::Result<Resource<Granted>, types::Error>> {
+        let access = match access {
+            source::Access::Read => Access::Read,
+            source::Access::ReadWrite => Access::ReadWrite,
+        };
+        let id = match self.sources.write().declare(&reference, access) {
+            Ok(id) => id,
+            Err(what) => return Ok(Err(types::Error::Missing(what))),
+        };
+        match open_declared(&self.sources, &*self.grants, id) {
+            Ok(_) => Ok(Ok(self.handle(id)?)),
+            Err(error) => Ok(Err(contract_error(error))),
+        }
+    }
+
+    fn declare(&mut self, reference: String) -> Result<core::result::Result<u32, types::Error>> {
+        let id = self.sources.write().declare(&reference, Access::Read);
+        Ok(id.map_err(types::Error::Missing))
+    }
+}
+
+impl source::HostSource for Imports {
+    fn id(&mut self, this: Resource<Granted>) -> Result<u32> {
+        Ok(self.table.get(&this)?.id)
+    }
+
+    fn name(&mut self, this: Resource<Granted>) -> Result<String> {
+        Ok(self.table.get(&this)?.source.name().into())
+    }
+
+    fn size(&mut self, this: Resource<Granted>) -> Result<u64> {
+        Ok(self.table.get(&this)?.source.size())
+    }
+
+    fn read(
+        &mut self,
+        this: Resource<Granted>,
+        offset: u64,
+        length: u32,
+    ) -> Result<core::result::Result<Vec<u8>, types::Error>> {
+        let source = &self.table.get(&this)?.source;
+        let past_end = offset.checked_add(u64::from(length)).is_none_or(|end| end > source.size());
+        if length > READ_LIMIT || past_end {
+            let what = alloc::format!(
+                "{length} bytes at offset {offset} of {} lie past its end at {}, or are too many",
+                source.name(),
+                source.size()
+            );
+            return Ok(Err(types::Error::Io(what)));
+        }
+        let mut bytes = vec![0; length as usize];
+        Ok(source.read_at(offset, &mut bytes).map(|()| bytes).map_err(contract_error))
+    }
+
+    fn write(
+        &mut self,
+        this: Resource<Granted>,
+        offset: u64,
+        bytes: Vec<u8>,
+    ) -> Result<core::result::Result<(), types::Error>> {
+        Ok(self.table.get(&this)?.source.write_at(offset, &bytes).map_err(contract_error))
+    }
+
+    fn resize(
+        &mut self,
+        this: Resource<Granted>,
+        size: u64,
+    ) -> Result<core::result::Result<(), types::Error>> {
+        Ok(self.table.get(&this)?.source.resize(size).map_err(contract_error))
+    }
+
+    fn flush(&mut self, this: Resource<Granted>) -> Result<core::result::Result<(), types::Error>> {
+        Ok(self.table.get(&this)?.source.flush().map_err(contract_error))
+    }
+
+    fn drop(&mut self, this: Resource<Granted>) -> Result<()> {
+        self.table.delete(this)?;
+        Ok(())
+    }
+}
+
+impl log::Host for Imports {
+    fn emit(&mut self, level: log::Level, message: String) -> Result<()> {
+        let mut message: String = printable(&message).take(LINE_LIMIT).collect();
+        if matches!(level, log::Level::Error) {
+            self.last_error = Some(message.clone());
+        }
+        self.lines += 1;
+        if self.lines > LOG_LIMIT {
+            return Ok(());
+        }
+        if self.lines == LOG_LIMIT {
+            message = "too many lines; the rest is dropped".to_string();
+        }
+        let plugin = self.plugin.as_str();
+        match level {
+            log::Level::Debug => tracing::debug!(plugin, "{message}"),
+            log::Level::Info => tracing::info!(plugin, "{message}"),
+            log::Level::Warn => tracing::warn!(plugin, "{message}"),
+            log::Level::Error => tracing::error!(plugin, "{message}"),
+        }
+        Ok(())
+    }
+}
+
+/// A plugin's text comes from whoever made the image: no control characters, so
+/// that it cannot steer a terminal or forge a line.
+pub(crate) fn printable(text: &str) -> impl Iterator<Item = char> + '_ {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c })
+}
