@@ -1,0 +1,156 @@
+//! The command line: what is common to all subcommands. Each has a module of its
+//! own; none has powers that the library does not offer.
+
+mod boot;
+mod check;
+mod convert;
+mod info;
+mod kvm;
+mod map;
+mod output;
+mod plugin;
+mod probe;
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand};
+use fumehood::{Engine, EngineOptions, Image, OpenOptions};
+use tracing_subscriber::EnvFilter;
+
+/// Opens foreign disk images and backups in a sandbox and serves them as disks.
+#[derive(Parser)]
+#[command(name = "fumehood", version, arg_required_else_help = true)]
+struct Arguments {
+    /// Load this plugin too (a .wasm file); may be given more than once.
+    #[arg(long, global = true, value_name = "FILE.wasm")]
+    plugin: Vec<PathBuf>,
+    /// What to log to stderr: error, warn, info, debug, trace, or a filter as in RUST_LOG.
+    #[arg(long, global = true, value_name = "FILTER")]
+    log: Option<String>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Say which plugins know an image, and how sure they are.
+    Probe(probe::Arguments),
+    /// Show an image's format, disks, chain, snapshots and documents.
+    Info(info::Arguments),
+    /// Show where a disk's bytes lie.
+    Map(map::Arguments),
+    /// Look for damage: structures, checksums, stored hashes.
+    Check(check::Arguments),
+    /// Serve an image's disks over NBD.
+    Serve(serve::Arguments),
+    /// Copy a disk into a file of another format.
+    Convert(convert::Arguments),
+    /// Boot a disk in QEMU; what the guest writes is thrown away.
+    Boot(boot::Arguments),
+    /// List and inspect plugins.
+    Plugin(plugin::Arguments),
+    /// Find out whether KVM really runs a guest.
+    #[command(hide = true)]
+    KvmProbe,
+}
+
+/// How the image is opened; the same for every subcommand that opens one.
+#[derive(Args)]
+struct ImageArguments {
+    /// The image: a path.
+    image: PathBuf,
+    /// Its format; recognised where it is not given, except for raw disks.
+    #[arg(short, long)]
+    format: Option<String>,
+    /// The format of parents for which their child records none.
+    #[arg(long, value_name = "FORMAT")]
+    parent_format: Option<String>,
+    /// Let the image refer to files in this folder, or to this file.
+    #[arg(long, value_name = "PATH")]
+    allow: Vec<PathBuf>,
+    /// Show this internal snapshot, by name or id.
+    #[arg(long, value_name = "NAME")]
+    snapshot: Option<String>,
+    /// A setting of the format's plugin.
+    #[arg(long = "option", value_name = "NAME=VALUE", value_parser = setting)]
+    settings: Vec<(String, String)>,
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("it has no =")?;
+    Ok((name.into(), value.into()))
+}
+
+impl ImageArguments {
+    fn open(&self, engine: &Engine) -> Result<Image> {
+        let options = OpenOptions {
+            format: self.format.clone(),
+            parent_format: self.parent_format.clone(),
+            allow: self.allow.clone(),
+            snapshot: self.snapshot.clone(),
+            settings: self.settings.clone(),
+            ..OpenOptions::default()
+        };
+        let shown = self.image.display().to_string();
+        let image = engine.open(&self.image, options).context(shown)?;
+        for warning in &image.info().warnings {
+            tracing::warn!("{}: {}", self.image.display(), output::printable(warning));
+        }
+        Ok(image)
+    }
+
+    /// The image's name before an error, as in every message.
+    fn name(&self) -> String {
+        self.image.display().to_string()
+    }
+}
+
+/// Runs the command: 0 done, 1 failed, 2 misused (by clap).
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    start_log(arguments.log.as_deref());
+    match dispatch(arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            output::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(arguments: Arguments) -> Result<ExitCode> {
+    if let Command::KvmProbe = arguments.command {
+        return kvm::probe();
+    }
+    let options = EngineOptions { plugins: arguments.plugin, ..EngineOptions::default() };
+    let engine = Engine::with(options)?;
+    match arguments.command {
+        Command::Probe(arguments) => probe::run(&engine, &arguments),
+        Command::Info(arguments) => info::run(&engine, &arguments),
+        Command::Map(arguments) => map::run(&engine, &arguments),
+        Command::Check(arguments) => check::run(&engine, &arguments),
+        Command::Serve(arguments) => serve::run(&engine, &arguments),
+        Command::Convert(arguments) => convert::run(&engine, &arguments),
+        Command::Boot(arguments) => boot::run(&engine, &arguments),
+        Command::Plugin(arguments) => plugin::run(&engine, &arguments),
+        Command::KvmProbe => kvm::probe(),
+    }
+}
+
+fn start_log(filter: Option<&str>) {
+    let filter = match filter {
+        Some(filter) => EnvFilter::new(filter),
+        None => EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn")),
+    };
+    let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(colour)
+        .without_time()
+        .with_target(false)
+        .init();
+}

@@ -1,0 +1,70 @@
+//! What all subcommands print alike: errors, sizes, tables, JSON, progress.
+
+use std::io::{IsTerminal, Write};
+
+use anyhow::Result;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+/// Prints `fumehood: WHAT: why: and why that`.
+pub fn error(error: &anyhow::Error) {
+    let mut said = String::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        // Libraries often repeat their cause; say everything once.
+        if !said.contains(&text) {
+            if !said.is_empty() {
+                said.push_str(": ");
+            }
+            said.push_str(&text);
+        }
+    }
+    eprintln!("fumehood: {}", printable(&said));
+}
+
+/// Text out of an image, without anything that could steer a terminal.
+pub fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// Prints a value as JSON, indented, with a newline at the end.
+pub fn json(value: &impl Serialize) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, value)?;
+    writeln!(out)?;
+    Ok(())
+}
+
+/// A size for people: "4 GiB (4294967296 bytes)".
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    let mut unit = 0;
+    let mut value = bytes as f64;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    match unit {
+        0 => format!("{bytes} bytes"),
+        _ if value.fract() == 0.0 => format!("{value} {} ({bytes} bytes)", UNITS[unit]),
+        _ => format!("{value:.1} {} ({bytes} bytes)", UNITS[unit]),
+    }
+}
+
+/// A line "name: value", aligned with its like.
+pub fn field(name: &str, value: &str) {
+    println!("{:<22}{}", format!("{}:", printable(name)), printable(value));
+}
+
+/// A progress bar of `length` bytes on a terminal's stderr; silent in a pipe.
+pub fn progress(length: u64) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let template = "{bar:40} {percent}% {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
+    let bar = ProgressBar::new(length);
+    match ProgressStyle::with_template(template) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}

@@ -1,0 +1,240 @@
+//! The engine: the sandbox's runtime, the plugins, and the clock of their deadlines.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use fumehood_core::contract::format::{Confidence, Glimpse};
+use fumehood_core::{Limits, Plugin, Runtime};
+
+use crate::compile::{self, Cache};
+use crate::error::{Error, Result};
+use crate::image::{Image, OpenOptions};
+
+/// First-party plugins: name, and the Wasm module that the build made.
+const EMBEDDED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/plugins.rs"));
+
+/// How often deadlines are counted; [`Limits::deadline_ticks`] is in these.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Loads plugins and opens images. Cheap to clone; one a process is enough.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    runtime: Arc<Runtime>,
+    cache: Option<Cache>,
+    plugins: Vec<Candidate>,
+}
+
+/// A plugin that is compiled when it is first needed.
+struct Candidate {
+    /// The name it is loaded under: the format's for first-party plugins.
+    name: String,
+    wasm: Wasm,
+    loaded: OnceLock<Arc<Plugin>>,
+}
+
+enum Wasm {
+    Embedded(&'static [u8]),
+    File(Vec<u8>),
+}
+
+impl Wasm {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Wasm::Embedded(bytes) => bytes,
+            Wasm::File(bytes) => bytes,
+        }
+    }
+}
+
+impl Candidate {
+    fn read(path: &Path) -> Result<Self> {
+        let shown = path.display();
+        let bytes =
+            std::fs::read(path).map_err(Error::io(format!("cannot read plugin {shown}")))?;
+        let name = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        Ok(Self { name, wasm: Wasm::File(bytes), loaded: OnceLock::new() })
+    }
+}
+
+/// A plugin's file, looked into.
+pub struct PluginFile {
+    /// The plugin in it.
+    pub plugin: Arc<Plugin>,
+    /// BLAKE3 of the file, in hexadecimal.
+    pub blake3: String,
+    /// The interfaces it may call.
+    pub imports: Vec<String>,
+    /// The interfaces it offers.
+    pub exports: Vec<String>,
+}
+
+/// How an engine is made.
+#[derive(Debug, Clone, Default)]
+pub struct EngineOptions {
+    /// What each opened image may use.
+    pub limits: Limits,
+    /// Plugins beside the first-party ones, asked before them.
+    pub plugins: Vec<PathBuf>,
+    /// Where compiled plugins are kept; `None` is the user's own cache folder.
+    pub cache: Option<PathBuf>,
+}
+
+impl Engine {
+    /// An engine with the first-party plugins.
+    ///
+    /// # Errors
+    /// As [`Engine::with`].
+    pub fn new() -> Result<Self> {
+        Self::with(EngineOptions::default())
+    }
+
+    /// An engine made by `options`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] for a plugin that cannot be read, [`Error::Core`] where this
+    /// machine cannot run the sandbox.
+    pub fn with(options: EngineOptions) -> Result<Self> {
+        let mut config = Runtime::config();
+        config.parallel_compilation(true);
+        let runtime = Arc::new(Runtime::new(&config, options.limits)?);
+        start_clock(&runtime)?;
+        let mut plugins = Vec::new();
+        for path in &options.plugins {
+            plugins.push(Candidate::read(path)?);
+        }
+        for (name, bytes) in EMBEDDED {
+            let wasm = Wasm::Embedded(bytes);
+            plugins.push(Candidate { name: (*name).into(), wasm, loaded: OnceLock::new() });
+        }
+        let cache = match options.cache {
+            Some(folder) => Cache::open(folder),
+            None => Cache::of_user(),
+        };
+        Ok(Self { inner: Arc::new(Inner { runtime, cache, plugins }) })
+    }
+
+    /// All plugins, those of [`EngineOptions::plugins`] first.
+    ///
+    /// # Errors
+    /// [`Error::Compile`] or [`Error::Core`] for the first that cannot be loaded.
+    pub fn plugins(&self) -> Result<Vec<Arc<Plugin>>> {
+        self.inner.plugins.iter().map(|candidate| self.load(candidate)).collect()
+    }
+
+    /// The plugin for the format `name`.
+    ///
+    /// # Errors
+    /// [`Error::NoPlugin`], or as [`Engine::plugins`].
+    pub fn plugin(&self, name: &str) -> Result<Arc<Plugin>> {
+        let first_party = |candidate: &Candidate| matches!(candidate.wasm, Wasm::Embedded(_));
+        // A third party's plugin says its name only once it is loaded.
+        for candidate in &self.inner.plugins {
+            if first_party(candidate) && candidate.name != name {
+                continue;
+            }
+            let plugin = self.load(candidate)?;
+            if plugin.name() == name {
+                return Ok(plugin);
+            }
+        }
+        let known: Vec<_> = self.inner.plugins.iter().map(|one| one.name.as_str()).collect();
+        Err(Error::NoPlugin { name: name.into(), known: known.join(", ") })
+    }
+
+    /// Asks every plugin whether it knows the image at `path`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] for the image, or as [`Engine::plugins`].
+    pub fn probe(&self, path: &Path) -> Result<Vec<(Arc<Plugin>, Confidence)>> {
+        let glimpse = crate::image::glimpse(path)?;
+        let mut answers = Vec::new();
+        for plugin in self.plugins()? {
+            let confidence = plugin.probe(&glimpse)?;
+            answers.push((plugin, confidence));
+        }
+        Ok(answers)
+    }
+
+    /// The one plugin that is certain about a glimpse: those whose extension fits
+    /// the name are asked first, and the first that is certain is taken.
+    pub(crate) fn recognise(&self, glimpse: &Glimpse) -> Result<Option<Arc<Plugin>>> {
+        let extension = glimpse.name.rsplit_once('.').map(|(_, e)| e.to_ascii_lowercase());
+        let mut plugins = self.plugins()?;
+        plugins.sort_by_key(|plugin| {
+            let fits = |known: &String| Some(known) == extension.as_ref();
+            !plugin.description().extensions.iter().any(fits)
+        });
+        for plugin in plugins {
+            if plugin.probe(glimpse)? == Confidence::Certain {
+                return Ok(Some(plugin));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Opens the image at `path`.
+    ///
+    /// # Errors
+    /// As [`Image::open`].
+    pub fn open(&self, path: impl AsRef<Path>, options: OpenOptions) -> Result<Image> {
+        Image::open(self, path.as_ref(), options)
+    }
+
+    /// Loads the plugin in `path` and says what it is, without opening anything
+    /// with it.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Compile`], or [`Error::Core`] with why it is refused.
+    pub fn inspect(&self, path: &Path) -> Result<PluginFile> {
+        let candidate = Candidate::read(path)?;
+        let runtime = &self.inner.runtime;
+        let component = compile::compile(
+            runtime.engine(),
+            self.cache(),
+            &candidate.name,
+            candidate.wasm.bytes(),
+        )?;
+        let plugin = Arc::new(Plugin::new(runtime.clone(), &candidate.name, &component)?);
+        let ty = component.component_type();
+        Ok(PluginFile {
+            plugin,
+            blake3: blake3::hash(candidate.wasm.bytes()).to_hex().to_string(),
+            imports: ty.imports(runtime.engine()).map(|(name, _)| name.into()).collect(),
+            exports: ty.exports(runtime.engine()).map(|(name, _)| name.into()).collect(),
+        })
+    }
+
+    pub(crate) fn cache(&self) -> Option<&Cache> {
+        self.inner.cache.as_ref()
+    }
+
+    fn load(&self, candidate: &Candidate) -> Result<Arc<Plugin>> {
+        if let Some(plugin) = candidate.loaded.get() {
+            return Ok(plugin.clone());
+        }
+        let runtime = &self.inner.runtime;
+        let (name, bytes) = (&candidate.name, candidate.wasm.bytes());
+        let component = compile::compile(runtime.engine(), self.cache(), name, bytes)?;
+        let plugin = Arc::new(Plugin::new(runtime.clone(), name, &component)?);
+        Ok(candidate.loaded.get_or_init(|| plugin).clone())
+    }
+}
+
+/// Ticks as long as the runtime is alive.
+fn start_clock(runtime: &Arc<Runtime>) -> Result<()> {
+    let runtime: Weak<Runtime> = Arc::downgrade(runtime);
+    let clock = move || {
+        while let Some(runtime) = runtime.upgrade() {
+            runtime.tick();
+            drop(runtime);
+            std::thread::sleep(TICK);
+        }
+    };
+    let thread = std::thread::Builder::new().name("fumehood-clock".into());
+    thread.spawn(clock).map(drop).map_err(Error::io("cannot start the clock of deadlines"))
+}

@@ -1,0 +1,68 @@
+//! The commands that change an export: WRITE, WRITE_ZEROES and TRIM.
+
+use std::sync::Arc;
+
+use super::connection::Connection;
+use super::error::ConnectionError;
+use super::input;
+use super::protocol::command_flag;
+use super::request::Request;
+use super::transport::Transport;
+use crate::export::ZeroMode;
+
+/// The most bytes that are taken from the client for a write that is refused.
+const PAYLOAD_LIMIT: u32 = 32 << 20;
+
+impl<T: Transport> Connection<'_, T> {
+    pub(super) fn write(&mut self, request: &Request) -> Result<(), ConnectionError> {
+        let export = Arc::clone(&self.session.export);
+        let durable = request.has(command_flag::DURABLE);
+        let length = request.size();
+        if self.input.waiting().len() < length {
+            // Answers must not wait for a client that is slow to send.
+            self.output.flush()?;
+        }
+        let result = if length <= input::CAPACITY {
+            let payload = self.input.require(length)?;
+            let result = export.write_at(request.offset, payload, durable);
+            self.input.consume(length);
+            result
+        } else {
+            let mut payload = self.decoding.buffer(request.length);
+            self.input.read_exact(&mut payload)?;
+            let result = export.write_at(request.offset, &payload, durable);
+            self.decoding.recycle(payload);
+            result
+        };
+        self.conclude(request, result)
+    }
+
+    /// Takes the bytes of a write that was refused, to find the next request.
+    pub(super) fn skip_payload(&mut self, request: &Request) -> Result<(), ConnectionError> {
+        if request.length > PAYLOAD_LIMIT {
+            return Err(ConnectionError::Protocol("a write of excessive length"));
+        }
+        if self.input.waiting().len() < request.size() {
+            self.output.flush()?;
+        }
+        self.input.discard(u64::from(request.length))
+    }
+
+    pub(super) fn trim(&mut self, request: &Request) -> Result<(), ConnectionError> {
+        let durable = request.has(command_flag::DURABLE);
+        let length = u64::from(request.length);
+        let result = self.session.export.trim(request.offset, length, durable);
+        self.conclude(request, result)
+    }
+
+    pub(super) fn write_zeroes(&mut self, request: &Request) -> Result<(), ConnectionError> {
+        let mode = ZeroMode {
+            durable: request.has(command_flag::DURABLE),
+            allocated: request.has(command_flag::NO_HOLE),
+            fast_only: request.has(command_flag::FAST_ZERO),
+        };
+        let length = u64::from(request.length);
+        let result = self.session.export.write_zeroes(request.offset, length, mode);
+        self.conclude(request, result)
+    }
+}

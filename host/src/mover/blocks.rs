@@ -1,0 +1,95 @@
+//! Encoded blocks: read, checked, decoded, and kept for a while.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use fumehood_core::{Block, Disk, digest_length};
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+
+use super::decode;
+use crate::error::{Error, Result};
+
+/// A bounded cache of decoded blocks. Two readers of one block decode it once.
+pub(super) struct BlockCache {
+    cache: Cache<Block, Arc<[u8]>, Bytes>,
+}
+
+#[derive(Clone)]
+struct Bytes;
+
+impl Weighter<Block, Arc<[u8]>> for Bytes {
+    fn weight(&self, _block: &Block, bytes: &Arc<[u8]>) -> u64 {
+        bytes.len() as u64 + 128
+    }
+}
+
+thread_local! {
+    /// Stored bytes on their way into the decoder.
+    static STORED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+impl BlockCache {
+    /// A cache of about `budget` bytes.
+    pub(super) fn new(budget: usize) -> Self {
+        Self { cache: Cache::with_weighter(budget >> 15, budget as u64, Bytes) }
+    }
+
+    /// Whether the block is kept decoded, as far as can be told without waiting.
+    pub(super) fn holds(&self, block: &Block) -> bool {
+        self.cache.peek(block).is_some()
+    }
+
+    /// Fills `buffer` from the decoded bytes of `block`, `skip` bytes into them.
+    pub(super) fn read(
+        &self,
+        disk: &Disk,
+        block: &Block,
+        skip: usize,
+        buffer: &mut [u8],
+    ) -> Result<()> {
+        if skip == 0 && buffer.len() == block.decoded_length as usize {
+            // The whole block is wanted: no one will ask for the rest of it.
+            return decode_into(disk, block, buffer);
+        }
+        let bytes = self.cache.get_or_insert_with(block, || {
+            let mut bytes = vec![0; block.decoded_length as usize];
+            decode_into(disk, block, &mut bytes)?;
+            Ok::<_, Error>(Arc::from(bytes))
+        })?;
+        buffer.copy_from_slice(&bytes[skip..skip + buffer.len()]);
+        Ok(())
+    }
+}
+
+/// Reads a block's stored bytes, decodes them into `out`, and checks its digest.
+fn decode_into(disk: &Disk, block: &Block, out: &mut [u8]) -> Result<()> {
+    let source = disk.source(block.source)?;
+    let behind = match &block.digest {
+        Some(digest) if digest.value.is_none() => digest_length(digest.kind),
+        _ => 0,
+    };
+    STORED.with_borrow_mut(|stored| {
+        let length = block.stored_length as usize;
+        if stored.len() < length + behind {
+            stored.resize(length + behind, 0);
+        }
+        let stored = &mut stored[..length + behind];
+        source.read_at(block.offset, stored)?;
+        let (stored, digest_behind) = stored.split_at(length);
+        decode::decode(block.codec, stored, out)
+            .and_then(|()| match &block.digest {
+                None => Ok(()),
+                Some(digest) => {
+                    let expected = digest.value.as_deref().unwrap_or(digest_behind);
+                    let bytes = if digest.over_decoded { &*out } else { stored };
+                    decode::check_digest(digest.kind, bytes, expected)
+                }
+            })
+            .map_err(|what| Error::Decode {
+                source_name: source.name().into(),
+                offset: block.offset,
+                what,
+            })
+    })
+}

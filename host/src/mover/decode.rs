@@ -1,0 +1,188 @@
+//! Codecs and digests: one block in, one block out, all in memory-safe code.
+//!
+//! A decoder writes exactly the block's decoded length or fails, whatever the
+//! stored bytes say; nothing here allocates by what they say.
+
+use std::cell::RefCell;
+use std::io::Read;
+
+use fumehood_core::{Codec, DigestKind};
+use md5::Md5;
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
+
+use flate2::{Decompress, FlushDecompress, Status};
+
+thread_local! {
+    /// Inflating state is large; each thread keeps one of each kind.
+    static RAW: RefCell<Decompress> = RefCell::new(Decompress::new(false));
+    static ZLIB: RefCell<Decompress> = RefCell::new(Decompress::new(true));
+    static ZSTD: RefCell<ruzstd::decoding::FrameDecoder> =
+        RefCell::new(ruzstd::decoding::FrameDecoder::new());
+}
+
+/// Fills `out` with what `stored` decodes to.
+///
+/// # Errors
+/// What is wrong with the stored bytes, in words.
+pub(super) fn decode(codec: Codec, stored: &[u8], out: &mut [u8]) -> Result<(), String> {
+    match codec {
+        Codec::Identity if stored.len() == out.len() => {
+            out.copy_from_slice(stored);
+            Ok(())
+        }
+        Codec::Identity => Err(format!("{} bytes stored for {}", stored.len(), out.len())),
+        Codec::Deflate => RAW.with_borrow_mut(|state| inflate(state, false, stored, out)),
+        Codec::Zlib => ZLIB.with_borrow_mut(|state| inflate(state, true, stored, out)),
+        Codec::Zstd => ZSTD.with_borrow_mut(|state| zstd(state, stored, out)),
+    }
+}
+
+/// With a `header` the stream must end where `out` does, since only then its
+/// checksum has been compared; a raw stream may go on.
+fn inflate(
+    state: &mut Decompress,
+    header: bool,
+    stored: &[u8],
+    out: &mut [u8],
+) -> Result<(), String> {
+    state.reset(header);
+    let corrupt =
+        |error: flate2::DecompressError| format!("its deflate stream is corrupt: {error}");
+    let mut status = state.decompress(stored, out, FlushDecompress::Finish).map_err(corrupt)?;
+    let written = state.total_out() as usize;
+    if written < out.len() {
+        return Err(format!("it inflates to {written} bytes, not {}", out.len()));
+    }
+    if header && status != Status::StreamEnd {
+        let rest = &stored[state.total_in() as usize..];
+        let mut more = [0; 1];
+        status = state.decompress(rest, &mut more, FlushDecompress::Finish).map_err(corrupt)?;
+        if status != Status::StreamEnd || state.total_out() as usize > out.len() {
+            return Err(format!("it inflates to more than {} bytes, or is cut", out.len()));
+        }
+    }
+    Ok(())
+}
+
+fn zstd(
+    state: &mut ruzstd::decoding::FrameDecoder,
+    stored: &[u8],
+    out: &mut [u8],
+) -> Result<(), String> {
+    let mut input = stored;
+    let corrupt = |error| format!("its Zstandard frame is corrupt: {error}");
+    state.reset(&mut input).map_err(corrupt)?;
+    let mut written = 0;
+    while written < out.len() {
+        if !state.is_finished() {
+            let step = ruzstd::decoding::BlockDecodingStrategy::UptoBytes(out.len() - written);
+            state.decode_blocks(&mut input, step).map_err(corrupt)?;
+        }
+        let read = state.read(&mut out[written..]).map_err(|error| error.to_string())?;
+        if read == 0 && state.is_finished() {
+            return Err(format!("it decodes to {written} bytes, not {}", out.len()));
+        }
+        written += read;
+    }
+    Ok(())
+}
+
+/// Compares the digest of `bytes`; checksums are little-endian.
+///
+/// # Errors
+/// Both values, in words.
+pub(super) fn check_digest(kind: DigestKind, bytes: &[u8], expected: &[u8]) -> Result<(), String> {
+    let found: Vec<u8> = match kind {
+        DigestKind::Adler32 => simd_adler32::adler32(&bytes).to_le_bytes().into(),
+        DigestKind::Crc32 => crc32fast::hash(bytes).to_le_bytes().into(),
+        DigestKind::Md5 => Md5::digest(bytes).to_vec(),
+        DigestKind::Sha1 => Sha1::digest(bytes).to_vec(),
+        DigestKind::Sha256 => Sha256::digest(bytes).to_vec(),
+    };
+    if found == expected {
+        return Ok(());
+    }
+    let (found, expected) = (hex(&found), hex(expected));
+    Err(format!("its {kind:?} is {found}, not {expected} as stored"))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn sample() -> Vec<u8> {
+        (0..65536u32).map(|at| (at * at >> 9) as u8).collect()
+    }
+
+    fn zlib(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn a_zlib_block_decodes_to_its_length_and_nothing_else() {
+        let (plain, stored) = (sample(), zlib(&sample()));
+        let mut out = vec![0; plain.len()];
+        decode(Codec::Zlib, &stored, &mut out).unwrap();
+        assert_eq!(out, plain);
+        let mut padded = stored.clone();
+        padded.extend([0xaa; 300]);
+        decode(Codec::Zlib, &padded, &mut out).unwrap();
+        assert_eq!(out, plain, "bytes behind the stream are ignored");
+
+        assert!(decode(Codec::Zlib, &stored, &mut vec![0; plain.len() - 1]).is_err());
+        assert!(decode(Codec::Zlib, &stored, &mut vec![0; plain.len() + 1]).is_err());
+        let mut wrong_sum = stored.clone();
+        *wrong_sum.last_mut().unwrap() ^= 1;
+        assert!(decode(Codec::Zlib, &wrong_sum, &mut out).is_err());
+        for cut in 0..64 {
+            assert!(decode(Codec::Zlib, &stored[..stored.len() - 1 - cut], &mut out).is_err());
+        }
+    }
+
+    #[test]
+    fn a_raw_deflate_block_may_go_on() {
+        let (plain, stored) = (sample(), zlib(&sample()));
+        let raw = &stored[2..];
+        let mut out = vec![0; plain.len()];
+        decode(Codec::Deflate, raw, &mut out).unwrap();
+        assert_eq!(out, plain);
+        assert!(decode(Codec::Deflate, &raw[..raw.len() / 2], &mut out).is_err());
+    }
+
+    #[test]
+    fn a_zstandard_frame_decodes_to_its_length() {
+        let plain = sample();
+        let level = ruzstd::encoding::CompressionLevel::Fastest;
+        let stored = ruzstd::encoding::compress_to_vec(plain.as_slice(), level);
+        let mut out = vec![0; plain.len()];
+        decode(Codec::Zstd, &stored, &mut out).unwrap();
+        assert_eq!(out, plain);
+        assert!(decode(Codec::Zstd, &stored, &mut vec![0; plain.len() + 1]).is_err());
+        assert!(decode(Codec::Zstd, &stored[..stored.len() / 2], &mut out).is_err());
+    }
+
+    #[test]
+    fn digests_are_the_published_ones() {
+        let md5 = [
+            0x9e, 0x10, 0x7d, 0x9d, 0x37, 0x2b, 0xb6, 0x82, 0x6b, 0xd8, 0x1d, 0x35, 0x42, 0xa4,
+            0x19, 0xd6,
+        ];
+        for (kind, expected) in [
+            (DigestKind::Adler32, 0x5bdc_0fda_u32.to_le_bytes().to_vec()),
+            (DigestKind::Crc32, 0x414f_a339_u32.to_le_bytes().to_vec()),
+            (DigestKind::Md5, md5.to_vec()),
+        ] {
+            let text = b"The quick brown fox jumps over the lazy dog";
+            assert_eq!(check_digest(kind, text, &expected), Ok(()));
+            assert!(check_digest(kind, b"another", &expected).is_err());
+        }
+    }
+}
