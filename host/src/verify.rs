@@ -38,6 +38,17 @@ pub struct DigestComparison {
     pub computed: Option<Vec<u8>>,
 }
 
+/// A digest function's name as users know it.
+pub fn digest_name(kind: DigestKind) -> &'static str {
+    match kind {
+        DigestKind::Adler32 => "adler32",
+        DigestKind::Crc32 => "crc32",
+        DigestKind::Md5 => "md5",
+        DigestKind::Sha1 => "sha1",
+        DigestKind::Sha256 => "sha256",
+    }
+}
+
 impl DigestComparison {
     /// Whether both are known and the same.
     pub fn agrees(&self) -> bool {

@@ -20,7 +20,7 @@ use crate::contract::format::{self, Content, DiskInfo, GuestDisk};
 use crate::error::{Error, Result};
 use crate::image::{Answer, Image};
 use crate::imports::Imports;
-use crate::plan::{Block, BlockDigest, Piece, PieceKind, Pieces, SourceKey};
+use crate::plan::{Block, BlockDigest, Piece, Pieces, SourceKey};
 use crate::source::Source;
 use crate::sync::Mutex;
 
@@ -314,13 +314,5 @@ fn page_content(content: &Content, layer: u16, skip: u64) -> PageContent {
         }
         Content::Computed => PageContent::Computed,
         Content::Damaged(what) => PageContent::Damaged(what.clone()),
-    }
-}
-
-/// Whether bytes of this kind are known to be zero without reading them.
-impl PieceKind {
-    /// Whether the piece is known to read as zeroes.
-    pub fn is_zero(&self) -> bool {
-        matches!(self, PieceKind::Absent | PieceKind::Zero)
     }
 }

@@ -62,6 +62,13 @@ pub enum PieceKind {
     Damaged(Arc<str>),
 }
 
+impl PieceKind {
+    /// Whether the piece is known to read as zeroes.
+    pub fn is_zero(&self) -> bool {
+        matches!(self, PieceKind::Absent | PieceKind::Zero)
+    }
+}
+
 /// An encoded block. Equal blocks decode to equal bytes, so it is also the key
 /// under which a cache keeps them.
 #[derive(Debug, Clone, PartialEq, Eq)]

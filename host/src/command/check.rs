@@ -38,7 +38,7 @@ struct FindingReport {
 
 #[derive(Serialize)]
 struct DigestReport {
-    kind: String,
+    kind: &'static str,
     stored: String,
     computed: Option<String>,
     agrees: bool,
@@ -93,7 +93,7 @@ fn report(disk: u32, verification: &Verification) -> Report {
             .digests
             .iter()
             .map(|digest| DigestReport {
-                kind: format!("{:?}", digest.kind).to_ascii_lowercase(),
+                kind: fumehood::digest_name(digest.kind),
                 stored: hex(&digest.stored),
                 computed: digest.computed.as_deref().map(hex),
                 agrees: digest.agrees(),

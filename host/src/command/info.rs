@@ -76,7 +76,7 @@ struct LayerReport {
 
 #[derive(Serialize)]
 struct DigestReport {
-    kind: String,
+    kind: &'static str,
     value: String,
 }
 
@@ -165,7 +165,7 @@ fn disk_report(image: &Image, number: usize, disk: &DiskInfo) -> DiskReport {
             .digests
             .iter()
             .map(|digest| DigestReport {
-                kind: format!("{:?}", digest.kind).to_ascii_lowercase(),
+                kind: fumehood::digest_name(digest.kind),
                 value: digest.value.iter().map(|byte| format!("{byte:02x}")).collect(),
             })
             .collect(),

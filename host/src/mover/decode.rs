@@ -11,6 +11,7 @@ use md5::Md5;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
+use crate::verify::digest_name;
 use flate2::{Decompress, FlushDecompress, Status};
 
 thread_local! {
@@ -104,7 +105,8 @@ pub(super) fn check_digest(kind: DigestKind, bytes: &[u8], expected: &[u8]) -> R
         return Ok(());
     }
     let (found, expected) = (hex(&found), hex(expected));
-    Err(format!("its {kind:?} is {found}, not {expected} as stored"))
+    let name = digest_name(kind);
+    Err(format!("its {name} is {found}, not {expected} as stored"))
 }
 
 fn hex(bytes: &[u8]) -> String {

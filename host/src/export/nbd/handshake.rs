@@ -16,7 +16,7 @@ use super::protocol::{
     handshake_flag, information, option, option_reply, transmission_flag,
 };
 use super::reply::{ReplyForm, shortened, to_u32};
-use super::transport::Transport;
+use super::transport::{Received, Transport};
 use crate::export::Export;
 
 /// The most options a client may send.
@@ -124,7 +124,7 @@ impl<'a, 'b, T: Transport> Handshake<'a, 'b, T> {
     }
 
     fn ended(&mut self) -> Result<bool, ConnectionError> {
-        Ok(self.input.fill(true)? == super::transport::Received::End)
+        Ok(self.input.fill(true)? == Received::End)
     }
 
     fn skip(&mut self, code: u32, length: u32) -> Result<Next, ConnectionError> {

@@ -17,7 +17,7 @@ use tracing::{debug, warn};
 use super::connection::serve_connection;
 use super::control::Control;
 use super::decode::Decoders;
-use super::error::ServerError;
+use super::error::{ConnectionError, ServerError};
 use super::listen::Listener;
 use super::protocol::STRING_LIMIT;
 use super::transport::{Socket, Transport};
@@ -302,6 +302,10 @@ impl Place {
         let Shared { exports, decoders, .. } = &*self.shared;
         match serve_connection(exports, socket, control, decoders) {
             Ok(()) => debug!(connection = self.number, "disconnected"),
+            // Clients come and go; the rest is worth an administrator's look.
+            Err(error @ (ConnectionError::Socket(_) | ConnectionError::Truncated)) => {
+                debug!(connection = self.number, "connection lost: {error}");
+            }
             Err(error) => warn!(connection = self.number, "connection dropped: {error}"),
         }
         socket.finish();

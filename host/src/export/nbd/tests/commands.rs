@@ -1,6 +1,6 @@
 //! Commands of the transmission phase.
 
-use super::sample::{Make, SIZE};
+use super::sample::{Make, SIZE, pattern_file};
 use super::*;
 
 /// Ranges that are short, long, unaligned, at the end, and across many runs.
@@ -127,8 +127,9 @@ fn a_failed_piece_fails_its_read_only() {
 
 #[test]
 fn a_file_that_ends_early_ends_the_connection() {
-    let sample = Sample { unit: SIZE, ..Sample::of(&[Make::File]) };
-    sample.file.set_len(100_000).unwrap();
+    let file = pattern_file();
+    file.set_len(100_000).unwrap();
+    let sample = Sample { unit: SIZE, file: Arc::new(file), ..Sample::of(&[Make::File]) };
     let mut client = Client::structured(sample);
     client.request(command::READ, 0, 65_536, 65_536);
     let mut rest = Vec::new();

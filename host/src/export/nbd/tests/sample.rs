@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use rustix::fs::{MemfdFlags, memfd_create};
 
@@ -17,6 +17,9 @@ pub(super) enum Make {
     Bytes,
 }
 
+/// The offset and bytes of a write, and whether it was to be durable.
+pub(super) type Written = (u64, Vec<u8>, bool);
+
 /// A pattern that repeats: each unit of the export is made in another way.
 pub(super) struct Sample {
     pub(super) name: &'static str,
@@ -26,7 +29,7 @@ pub(super) struct Sample {
     /// Reading any byte of this fails.
     pub(super) broken: Range<u64>,
     pub(super) writable: bool,
-    pub(super) written: Arc<Mutex<Vec<(u64, Vec<u8>, bool)>>>,
+    pub(super) written: Arc<Mutex<Vec<Written>>>,
     pub(super) file: Arc<File>,
 }
 
@@ -39,9 +42,7 @@ impl Sample {
     }
 
     pub(super) fn of(pattern: &[Make]) -> Self {
-        let mut file = File::from(memfd_create("sample", MemfdFlags::CLOEXEC).unwrap());
-        let bytes: Vec<u8> = (0..SIZE).map(pattern_byte).collect();
-        file.write_all(&bytes).unwrap();
+        static FILE: LazyLock<Arc<File>> = LazyLock::new(|| Arc::new(pattern_file()));
         Self {
             name: "sample",
             size: SIZE,
@@ -50,17 +51,26 @@ impl Sample {
             broken: 0..0,
             writable: false,
             written: Arc::default(),
-            file: Arc::new(file),
+            file: Arc::clone(&FILE),
         }
     }
 
     /// What a read must yield.
     pub(super) fn expected(&self, offset: u64, length: u32) -> Vec<u8> {
-        (offset..offset + u64::from(length)).map(|at| self.byte(at)).collect()
+        let mut bytes = vec![0xee; length as usize];
+        self.fill(offset, &mut bytes);
+        bytes
     }
 
-    fn byte(&self, offset: u64) -> u8 {
-        if self.make(offset) == Make::Zero { 0 } else { pattern_byte(offset) }
+    fn fill(&self, offset: u64, bytes: &mut [u8]) {
+        for (start, length, make) in self.units(offset, bytes.len() as u64) {
+            let unit = &mut bytes[(start - offset) as usize..][..length as usize];
+            if make == Make::Zero {
+                unit.fill(0);
+            } else {
+                unit.copy_from_slice(&PATTERN[start as usize..][..unit.len()]);
+            }
+        }
     }
 
     fn make(&self, offset: u64) -> Make {
@@ -80,8 +90,17 @@ impl Sample {
     }
 }
 
-fn pattern_byte(offset: u64) -> u8 {
-    (offset.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as u8
+/// Bytes that tell every place of the export from every other.
+static PATTERN: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let word = |number: u64| number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
+    (0..SIZE / 8).flat_map(word).collect()
+});
+
+/// A file of its own that holds the pattern.
+pub(super) fn pattern_file() -> File {
+    let mut file = File::from(memfd_create("sample", MemfdFlags::CLOEXEC).unwrap());
+    file.write_all(&PATTERN).unwrap();
+    file
 }
 
 impl Export for Sample {
@@ -107,9 +126,7 @@ impl Export for Sample {
             let error = ExportError::new(ErrorKind::InputOutput, "the sample is broken here");
             return Err(error.at(self.broken.start.max(offset)));
         }
-        for (byte, at) in buffer.iter_mut().zip(offset..) {
-            *byte = self.byte(at);
-        }
+        self.fill(offset, buffer);
         Ok(())
     }
 
