@@ -179,8 +179,12 @@ impl Engine {
 
     /// Opens the image at `path`.
     ///
+    /// The format is the one given; else the one recorded when it was last opened
+    /// for writing; else the one whose plugin is certain. It is chosen here, once.
+    ///
     /// # Errors
-    /// As [`Image::open`].
+    /// [`Error::Io`], [`Error::Unrecognised`], [`Error::NoPlugin`], or in
+    /// [`Error::Core`] the plugin's reason.
     pub fn open(&self, path: impl AsRef<Path>, options: OpenOptions) -> Result<Image> {
         Image::open(self, path.as_ref(), options)
     }

@@ -66,14 +66,7 @@ pub struct Image {
 }
 
 impl Image {
-    /// Opens the image at `path`.
-    ///
-    /// The format is the one given; else the one recorded when it was last opened
-    /// for writing; else the one whose plugin is certain. It is chosen here, once.
-    ///
-    /// # Errors
-    /// [`Error::Io`], [`Error::Unrecognised`], [`Error::NoPlugin`], or in
-    /// [`Error::Core`] the plugin's reason.
+    /// [`Engine::open`].
     pub(crate) fn open(engine: &Engine, path: &Path, options: OpenOptions) -> Result<Self> {
         let path =
             path.canonicalize().map_err(Error::io(format!("cannot open {}", path.display())))?;

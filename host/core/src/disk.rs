@@ -145,7 +145,7 @@ impl Disk {
         Ok(pieces)
     }
 
-    /// Fills `buffer` with the bytes of a [`PieceKind::Computed`] piece.
+    /// Fills `buffer` with the bytes of a [`crate::PieceKind::Computed`] piece.
     ///
     /// # Errors
     /// What the plugin answered; [`Error::Untrusted`] for another count of bytes.

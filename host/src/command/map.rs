@@ -92,11 +92,7 @@ pub fn run(engine: &Engine, arguments: &Arguments) -> Result<ExitCode> {
         .with_context(|| arguments.image.name())?;
         writeln!(out, "]")?;
     } else {
-        writeln!(
-            out,
-            "{:>18} {:>18} {:>6}  {:<10}{}",
-            "offset", "length", "depth", "kind", "stored at"
-        )?;
+        writeln!(out, "{:>18} {:>18} {:>6}  kind      stored at", "offset", "length", "depth")?;
         each_run(&disk, |run| {
             let stored = run.offset.map(|offset| format!("{offset:#x}")).unwrap_or_default();
             let Run { start, length, depth, note, .. } = run;

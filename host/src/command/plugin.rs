@@ -1,6 +1,6 @@
 //! `fumehood plugin`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -117,7 +117,7 @@ fn list(engine: &Engine, json: bool) -> Result<()> {
     Ok(())
 }
 
-fn inspect(engine: &Engine, file: &PathBuf, json: bool) -> Result<()> {
+fn inspect(engine: &Engine, file: &Path, json: bool) -> Result<()> {
     let PluginFile { plugin, blake3, imports, exports } =
         engine.inspect(file).with_context(|| file.display().to_string())?;
     let inspection = Inspection {

@@ -12,12 +12,10 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use crate::verify::digest_name;
-use flate2::{Decompress, FlushDecompress, Status};
+use zune_inflate::{DeflateDecoder, DeflateOptions};
 
 thread_local! {
-    /// Inflating state is large; each thread keeps one of each kind.
-    static RAW: RefCell<Decompress> = RefCell::new(Decompress::new(false));
-    static ZLIB: RefCell<Decompress> = RefCell::new(Decompress::new(true));
+    /// Decoding state is large; each thread keeps one.
     static ZSTD: RefCell<ruzstd::decoding::FrameDecoder> =
         RefCell::new(ruzstd::decoding::FrameDecoder::new());
 }
@@ -33,36 +31,26 @@ pub(super) fn decode(codec: Codec, stored: &[u8], out: &mut [u8]) -> Result<(), 
             Ok(())
         }
         Codec::Identity => Err(format!("{} bytes stored for {}", stored.len(), out.len())),
-        Codec::Deflate => RAW.with_borrow_mut(|state| inflate(state, false, stored, out)),
-        Codec::Zlib => ZLIB.with_borrow_mut(|state| inflate(state, true, stored, out)),
+        Codec::Deflate => inflate(false, stored, out),
+        Codec::Zlib => inflate(true, stored, out),
         Codec::Zstd => ZSTD.with_borrow_mut(|state| zstd(state, stored, out)),
     }
 }
 
-/// With a `header` the stream must end where `out` does, since only then its
-/// checksum has been compared; a raw stream may go on.
-fn inflate(
-    state: &mut Decompress,
-    header: bool,
-    stored: &[u8],
-    out: &mut [u8],
-) -> Result<(), String> {
-    state.reset(header);
-    let corrupt =
-        |error: flate2::DecompressError| format!("its deflate stream is corrupt: {error}");
-    let mut status = state.decompress(stored, out, FlushDecompress::Finish).map_err(corrupt)?;
-    let written = state.total_out() as usize;
-    if written < out.len() {
-        return Err(format!("it inflates to {written} bytes, not {}", out.len()));
+/// Inflates with the checksum compared where there is one. Bytes behind the stream
+/// are not looked at.
+fn inflate(header: bool, stored: &[u8], out: &mut [u8]) -> Result<(), String> {
+    let options = DeflateOptions::default().set_limit(out.len()).set_size_hint(out.len());
+    let mut decoder = DeflateDecoder::new_with_options(stored, options);
+    let inflated = if header { decoder.decode_zlib() } else { decoder.decode_deflate() };
+    let inflated = match inflated {
+        Ok(bytes) => bytes,
+        Err(error) => return Err(format!("its deflate stream is corrupt: {:?}", error.error)),
+    };
+    if inflated.len() != out.len() {
+        return Err(format!("it inflates to {} bytes, not {}", inflated.len(), out.len()));
     }
-    if header && status != Status::StreamEnd {
-        let rest = &stored[state.total_in() as usize..];
-        let mut more = [0; 1];
-        status = state.decompress(rest, &mut more, FlushDecompress::Finish).map_err(corrupt)?;
-        if status != Status::StreamEnd || state.total_out() as usize > out.len() {
-            return Err(format!("it inflates to more than {} bytes, or is cut", out.len()));
-        }
-    }
+    out.copy_from_slice(&inflated);
     Ok(())
 }
 
@@ -119,7 +107,7 @@ mod tests {
     use std::io::Write;
 
     fn sample() -> Vec<u8> {
-        (0..65536u32).map(|at| (at * at >> 9) as u8).collect()
+        (0..65536u32).map(|at| ((at * at) >> 9) as u8).collect()
     }
 
     fn zlib(bytes: &[u8]) -> Vec<u8> {

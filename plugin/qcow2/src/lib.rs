@@ -10,10 +10,10 @@
 //!   refcount, bitmaps ─▶ usage ─▶ check
 //! ```
 //!
-//! Tables are read through [`tables`], a bounded cache: neither an L1 table of
+//! Tables are read through `tables`, a bounded cache: neither an L1 table of
 //! 32 MiB nor an L2 table of 2 MiB is ever in memory as a whole. The one module
-//! that reads the header's fields is [`header`]; everybody else gets a
-//! [`header::Header`], whose tables are aligned, bounded and inside the file.
+//! that reads the header's fields is `header`; everybody else gets a
+//! `header::Header`, whose tables are aligned, bounded and inside the file.
 //!
 //! Backing files are named, never opened: following one is the host's decision.
 #![cfg_attr(target_family = "wasm", no_std)]
