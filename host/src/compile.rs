@@ -85,7 +85,7 @@ pub(crate) fn compile(
         return Ok(component);
     }
     let started = std::time::Instant::now();
-    let component = encode(wasm).map_err(failed)?;
+    let component = encode(engine, wasm).map_err(failed)?;
     let compiled =
         engine.precompile_component(&component).map_err(|error| failed(format!("{error:#}")))?;
     tracing::debug!(plugin = name, "compiled in {:?}", started.elapsed());
@@ -121,7 +121,7 @@ pub fn precompile(path: &Path, target: Option<&str>) -> Result<Vec<u8>> {
         fumehood_core::Runtime::without_virtual_memory(&mut config);
     }
     let engine = wasmtime::Engine::new(&config).map_err(|error| failed(format!("{error:#}")))?;
-    let component = encode(&wasm).map_err(failed)?;
+    let component = encode(&engine, &wasm).map_err(failed)?;
     engine.precompile_component(&component).map_err(|error| failed(format!("{error:#}")))
 }
 
@@ -130,15 +130,27 @@ pub fn precompile(path: &Path, target: Option<&str>) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// The encoder's words.
-pub(crate) fn encode(wasm: &[u8]) -> Result<Vec<u8>, String> {
+fn encode(engine: &wasmtime::Engine, wasm: &[u8]) -> Result<Vec<u8>, String> {
     const COMPONENT_LAYER: u8 = 1;
     match wasm {
         [0, b'a', b's', b'm', _, _, layer, 0, ..] if *layer == COMPONENT_LAYER => Ok(wasm.to_vec()),
-        [0, b'a', b's', b'm', ..] => wit_component::ComponentEncoder::default()
-            .validate(true)
-            .module(wasm)
-            .and_then(|encoder| encoder.encode())
-            .map_err(|error| format!("it cannot be made a component: {error:#}")),
+        [0, b'a', b's', b'm', ..] => {
+            // The encoder expects a sound module, and panics at some that are not.
+            wasmtime::Module::validate(engine, wasm)
+                .map_err(|error| format!("it is not a sound Wasm module: {error:#}"))?;
+            let encode = || {
+                wit_component::ComponentEncoder::default()
+                    .validate(true)
+                    .module(wasm)
+                    .and_then(|encoder| encoder.encode())
+            };
+            match std::panic::catch_unwind(encode) {
+                Ok(encoded) => {
+                    encoded.map_err(|error| format!("it cannot be made a component: {error:#}"))
+                }
+                Err(_) => Err("it cannot be made a component: its types are broken".into()),
+            }
+        }
         _ => Err("it is not a Wasm file".into()),
     }
 }

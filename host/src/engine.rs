@@ -169,12 +169,16 @@ impl Engine {
             let fits = |known: &String| Some(known) == extension.as_ref();
             !plugin.description().extensions.iter().any(fits)
         });
+        let mut failed = None;
         for plugin in plugins {
-            if plugin.probe(glimpse)? == Confidence::Certain {
-                return Ok(Some(plugin));
+            match plugin.probe(glimpse) {
+                Ok(Confidence::Certain) => return Ok(Some(plugin)),
+                Ok(_) => {}
+                // One plugin that fails must not keep other formats from opening.
+                Err(error) => failed = Some(error),
             }
         }
-        Ok(None)
+        failed.map_or(Ok(None), |error| Err(error.into()))
     }
 
     /// Opens the image at `path`.

@@ -186,7 +186,7 @@ impl<'a> Chain<'a> {
     fn add_parent(&mut self, parent: &Parent) -> Result<()> {
         let top = self.top;
         let child = self.path.display().to_string();
-        let gate = top.policy.for_image(&self.path);
+        let gate = top.policy.for_image(&self.path, Access::Read);
         let (path, source) = gate.open_parent(&parent.reference).map_err(|error| {
             Error::Chain(format!("the parent of {child} cannot be opened: {error}"))
         })?;
@@ -243,9 +243,10 @@ fn open_core(
     options: &OpenOptions,
 ) -> Result<Arc<core::Image>> {
     let scratch = scratch(engine, &plugin, &*main, path);
+    let grants = Arc::new(policy.for_image(path, main.access()));
     let open = OpenImage {
         main,
-        grants: Arc::new(policy.for_image(path)),
+        grants,
         scratch,
         snapshot,
         keys: Vec::new(),

@@ -7,11 +7,12 @@
 //! or files with [`Policy::allow`]. A reference is a path and nothing else:
 //! `json:{…}`, `nbd:…`, `ssh://…` and their kind are refused (CVE-2024-4467 was one).
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use fumehood_core::{Access, Grants, Source, SourceError};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
@@ -50,10 +51,10 @@ impl Policy {
         Ok(Self { roots: Arc::new(roots) })
     }
 
-    /// The gate for references found in the image at `path`.
-    pub(crate) fn for_image(&self, path: &Path) -> PolicyGrants {
+    /// The gate for references found in the image at `path`, for at most `access`.
+    pub(crate) fn for_image(&self, path: &Path, access: Access) -> PolicyGrants {
         let folder = path.parent().unwrap_or(Path::new("/")).to_path_buf();
-        PolicyGrants { policy: self.clone(), folder }
+        PolicyGrants { policy: self.clone(), folder, access, opened: Mutex::default() }
     }
 
     /// Opens what `reference`, found in an image in `folder`, names.
@@ -86,11 +87,10 @@ impl Policy {
             Some(error) if error.raw_os_error() == Some(rustix::io::Errno::XDEV.raw_os_error()) => {
                 refuse("leads out of its folder by a symbolic link; grant its target with --allow")
             }
-            Some(error) => SourceError::NotGranted(format!("{}: {error}", path.display())),
-            None => {
-                let path = path.display();
-                refuse(&format!("({path}) lies outside the image's folder; grant it with --allow"))
-            }
+            Some(error) => SourceError::NotGranted(format!("{path:?}: {error}")),
+            None => refuse(&format!(
+                "({path:?}) lies outside the image's folder; grant it with --allow"
+            )),
         })
     }
 }
@@ -156,6 +156,10 @@ fn normal(path: &Path) -> Option<PathBuf> {
 pub(crate) struct PolicyGrants {
     policy: Policy,
     folder: PathBuf,
+    access: Access,
+    /// What is open, by device, inode and access: a file has one descriptor, however
+    /// many names lead to it.
+    opened: Mutex<HashMap<(u64, u64, bool), Weak<FileSource>>>,
 }
 
 impl PolicyGrants {
@@ -172,8 +176,19 @@ impl PolicyGrants {
 
 impl Grants for PolicyGrants {
     fn open(&self, reference: &str, access: Access) -> Result<Arc<dyn Source>, SourceError> {
+        if access == Access::ReadWrite && self.access == Access::Read {
+            return Err(SourceError::ReadOnly(format!("{reference:?}")));
+        }
         let (path, file) = self.policy.open(&self.folder, reference, access)?;
-        Ok(Arc::new(source(&path, file, access)?))
+        let metadata = file.metadata().map_err(|error| SourceError::Io(error.to_string()))?;
+        let key = (metadata.dev(), metadata.ino(), access == Access::ReadWrite);
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = opened.get(&key).and_then(Weak::upgrade) {
+            return Ok(known);
+        }
+        let source = Arc::new(source(&path, file, access)?);
+        opened.insert(key, Arc::downgrade(&source));
+        Ok(source)
     }
 }
 
@@ -214,7 +229,7 @@ mod tests {
     fn open(folder: &Folder, allowed: &[PathBuf], reference: &str) -> Result<(), SourceError> {
         let image = folder.inner.join("image");
         let policy = Policy::new(&image, allowed).unwrap();
-        policy.for_image(&image).open(reference, Access::Read).map(drop)
+        policy.for_image(&image, Access::Read).open(reference, Access::Read).map(drop)
     }
 
     #[test]

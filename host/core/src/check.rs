@@ -105,7 +105,11 @@ pub fn digest_length(kind: DigestKind) -> usize {
 fn within(sources: &SourceTable, id: u32, offset: u64, length: u64) -> Result<(), String> {
     let Some(source) = sources.get(id) else {
         if sources.is_declared(id) {
-            return Ok(());
+            let sane = offset.checked_add(length).is_some_and(|end| end <= i64::MAX as u64);
+            let name = sources.name(id);
+            return sane
+                .then_some(())
+                .ok_or_else(|| format!("{length} bytes at {offset} of {name}"));
         }
         return Err(format!("an extent in source {id}, which was never granted"));
     };

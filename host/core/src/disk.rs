@@ -19,7 +19,7 @@ use crate::check::check_answer;
 use crate::contract::format::{self, Content, DiskInfo, GuestDisk};
 use crate::error::{Error, Result};
 use crate::image::{Answer, Image};
-use crate::imports::Imports;
+use crate::imports::{Imports, clean};
 use crate::plan::{Block, BlockDigest, Piece, Pieces, SourceKey};
 use crate::source::Source;
 use crate::sync::Mutex;
@@ -120,6 +120,7 @@ impl Disk {
     #[inline]
     pub fn plan_read(&self, offset: u64, length: u64, pieces: &mut Pieces) -> Result<()> {
         let end = self.check_range(offset, length)?;
+        self.check_trusted()?;
         let mut at = offset;
         while at < end {
             at = match self.cache.pieces(at, end, pieces) {
@@ -137,6 +138,7 @@ impl Disk {
     /// As [`Disk::plan_read`].
     pub fn extents(&self, offset: u64, length: u64) -> Result<Pieces> {
         let end = self.check_range(offset, length)?;
+        self.check_trusted()?;
         let end = end.min(self.cache.window(offset).end);
         let mut pieces = Pieces::new();
         if offset < end && self.cache.pieces(offset, end, &mut pieces).is_none() {
@@ -182,6 +184,12 @@ impl Disk {
         self.layers[0].image.call_disk(self.layers[0].number, function)
     }
 
+    /// What is cached is not served either, once a layer cannot be trusted.
+    #[inline]
+    fn check_trusted(&self) -> Result<()> {
+        self.layers.iter().try_for_each(|layer| layer.image.check_trusted())
+    }
+
     pub(crate) fn check_range(&self, offset: u64, length: u64) -> Result<u64> {
         match offset.checked_add(length) {
             Some(end) if end <= self.size => Ok(end),
@@ -214,14 +222,23 @@ impl Disk {
                 return Ok(merge.builder.finish());
             }
         }
-        Err(Error::Failed { reason: alloc::format!("no extents at offset {offset}") })
+        let reason = alloc::format!("no extents at offset {offset} in the time of two calls");
+        Err(self.layers[0].image.fail(reason))
     }
 }
+
+/// The most answers that one page is built from.
+const ANSWERS_LIMIT: u32 = 8192;
 
 /// Merges the answers of a chain into one page.
 struct Merge<'a> {
     layers: &'a [Layer],
     builder: PageBuilder,
+    /// Answers taken so far.
+    count: u32,
+    /// The tick after which no more is asked: plugins that answer slowly, or byte by
+    /// byte, get a short page, and no more of the host's time than two calls.
+    last_tick: u64,
     /// The last answer of each layer: the next run of absent bytes above is often
     /// in it too.
     answers: Vec<Vec<format::Extent>>,
@@ -229,7 +246,16 @@ struct Merge<'a> {
 
 impl<'a> Merge<'a> {
     fn new(layers: &'a [Layer], builder: PageBuilder) -> Self {
-        Self { layers, builder, answers: alloc::vec![Vec::new(); layers.len()] }
+        let runtime = &layers[0].image.plugin().runtime;
+        let last_tick = runtime.ticks() + 2 * runtime.limits.deadline_ticks;
+        let answers = alloc::vec![Vec::new(); layers.len()];
+        Self { layers, builder, count: 0, last_tick, answers }
+    }
+
+    /// Whether the page has cost all it may.
+    fn is_spent(&self) -> bool {
+        self.count >= ANSWERS_LIMIT
+            || self.layers[0].image.plugin().runtime.ticks() > self.last_tick
     }
 
     /// Appends to the builder, up to `end`, what layers from `depth` down hold.
@@ -237,7 +263,7 @@ impl<'a> Merge<'a> {
         let layer = &self.layers[depth];
         let size = layer.info().size;
         let lowest = (self.layers.len() - 1) as u16;
-        while self.builder.end() < end && !self.builder.is_full() {
+        while self.builder.end() < end && !self.builder.is_full() && !self.is_spent() {
             let at = self.builder.end();
             if at >= size {
                 // A parent may be shorter than its child: zeroes past its end.
@@ -246,7 +272,10 @@ impl<'a> Merge<'a> {
             }
             let answer = match take_known(&mut self.answers[depth], at) {
                 Some(answer) => answer,
-                None => layer.extents(at, end.min(size) - at)?,
+                None => {
+                    self.count += 1;
+                    layer.extents(at, end.min(size) - at)?
+                }
             };
             self.append(depth, &answer, end)?;
             self.answers[depth] = answer;
@@ -260,11 +289,14 @@ impl<'a> Merge<'a> {
         for extent in &answer[first..] {
             let at = self.builder.end();
             let stop = (extent.offset + extent.length).min(end);
-            if at >= stop || self.builder.is_full() {
+            if at >= stop || self.builder.is_full() || self.is_spent() {
                 break;
             }
             if matches!(extent.content, Content::Absent) && depth + 1 < self.layers.len() {
                 self.resolve(depth + 1, stop)?;
+                if self.builder.end() < stop {
+                    break;
+                }
                 continue;
             }
             let layer = depth as u16;
@@ -313,6 +345,6 @@ fn page_content(content: &Content, layer: u16, skip: u64) -> PageContent {
             PageContent::Encoded { block, skip: encoded.skip + skip as u32 }
         }
         Content::Computed => PageContent::Computed,
-        Content::Damaged(what) => PageContent::Damaged(what.clone()),
+        Content::Damaged(what) => PageContent::Damaged(clean(what)),
     }
 }

@@ -3,6 +3,7 @@
 use alloc::string::String;
 
 use crate::contract::types;
+use crate::imports::clean;
 use crate::source::SourceError;
 
 /// A result of the core.
@@ -141,17 +142,18 @@ impl FormatError {
     ) -> Self {
         let kind = match error {
             types::Error::Unrecognised => FormatErrorKind::Unrecognised,
-            types::Error::Unsupported(what) => FormatErrorKind::Unsupported(what),
+            types::Error::Unsupported(what) => FormatErrorKind::Unsupported(clean(&what)),
             types::Error::Corrupt(types::Corruption { source, offset, what }) => {
-                FormatErrorKind::Corrupt { source: source_name(source), offset, what }
+                let (source, what) = (source_name(source), clean(&what));
+                FormatErrorKind::Corrupt { source, offset, what }
             }
-            types::Error::Missing(what) => FormatErrorKind::Missing(what),
-            types::Error::WrongParent(what) => FormatErrorKind::WrongParent(what),
-            types::Error::NeedsKey(what) => FormatErrorKind::NeedsKey(what),
+            types::Error::Missing(what) => FormatErrorKind::Missing(clean(&what)),
+            types::Error::WrongParent(what) => FormatErrorKind::WrongParent(clean(&what)),
+            types::Error::NeedsKey(what) => FormatErrorKind::NeedsKey(clean(&what)),
             types::Error::OutOfRange => FormatErrorKind::OutOfRange,
             types::Error::ReadOnly => FormatErrorKind::ReadOnly,
             types::Error::NoSpace => FormatErrorKind::NoSpace,
-            types::Error::Io(what) => FormatErrorKind::Io(what),
+            types::Error::Io(what) => FormatErrorKind::Io(clean(&what)),
         };
         Self { plugin: plugin.into(), kind }
     }

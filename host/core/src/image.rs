@@ -5,6 +5,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use hashbrown::HashMap;
 use wasmtime::Store;
@@ -12,13 +13,15 @@ use wasmtime::component::ResourceAny;
 
 use crate::contract::{ImageFormat, format, source, types};
 use crate::error::{Error, FormatError, Result};
-use crate::imports::{Imports, SourceTable, open_declared};
+use crate::imports::{Imports, SourceTable, clean, open_declared};
 use crate::plugin::Plugin;
 use crate::source::{Access, Grants, Source};
 use crate::sync::{Mutex, RwLock};
 
 /// After so many traps with no success between them, an image is given up.
 const FAULT_LIMIT: u32 = 8;
+/// The largest unit of allocation in bytes; VHDX has the largest known.
+const GRANULARITY_LIMIT: u32 = 256 << 20;
 /// The most disks that one image may offer.
 const DISK_LIMIT: usize = 4096;
 
@@ -60,6 +63,8 @@ pub struct Image {
     main_id: u32,
     scratch_id: Option<u32>,
     instance: Mutex<Instance>,
+    /// Set once and for good by an answer that breaks the contract.
+    untrusted: AtomicBool,
     info: format::ImageInfo,
     disks: Vec<format::DiskInfo>,
 }
@@ -98,6 +103,7 @@ impl Image {
             main_id,
             scratch_id,
             instance: Mutex::default(),
+            untrusted: AtomicBool::new(false),
             info: format::ImageInfo {
                 details: Vec::new(),
                 documents: Vec::new(),
@@ -198,9 +204,25 @@ impl Image {
         })
     }
 
+    /// [`Error::Failed`] if the image was failed for good.
+    #[inline]
+    pub(crate) fn check_trusted(&self) -> Result<()> {
+        if self.untrusted.load(Ordering::Relaxed) {
+            return Err(self.why_failed());
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn why_failed(&self) -> Error {
+        let reason = self.instance.lock().failed.clone().unwrap_or_default();
+        Error::Failed { reason }
+    }
+
     /// Fails the image for good: its plugin cannot be trusted.
     pub(crate) fn fail(&self, reason: String) -> Error {
-        let error = Error::Untrusted { plugin: self.plugin.name().into(), reason };
+        let error = Error::Untrusted { plugin: self.plugin.name().into(), reason: clean(&reason) };
+        self.untrusted.store(true, Ordering::Relaxed);
         tracing::error!(plugin = self.plugin.name(), "{error}");
         let mut instance = self.instance.lock();
         instance.live = None;
@@ -303,7 +325,9 @@ impl Image {
         for (number, disk) in self.disks.iter().enumerate() {
             let sectors = [disk.logical_sector, disk.physical_sector];
             let sound = |size: &u32| size.is_power_of_two() && (512..=65536).contains(size);
-            if !sectors.iter().all(sound) || !disk.granularity.is_power_of_two() {
+            let granule =
+                disk.granularity.is_power_of_two() && disk.granularity <= GRANULARITY_LIMIT;
+            if !sectors.iter().all(sound) || !granule {
                 let reason = format!(
                     "disk {number} has sectors of {sectors:?} bytes and granularity {}",
                     disk.granularity

@@ -20,10 +20,14 @@ use crate::sync::RwLock;
 pub const READ_LIMIT: u32 = 16 << 20;
 /// The most sources that one image may name.
 const SOURCE_LIMIT: usize = 1 << 24;
+/// The longest reference in bytes; file names end well before.
+const REFERENCE_LIMIT: usize = 4096;
+/// Bytes that all references of one image may take.
+const NAMES_LIMIT: usize = 64 << 20;
 /// The most log lines of one instance.
 const LOG_LIMIT: u32 = 1000;
-/// The most bytes of one log line.
-const LINE_LIMIT: usize = 4096;
+/// The most letters of one line: a log line, an error's text.
+const LINE_LIMIT: usize = 2048;
 
 /// The sources of one image, by the numbers that its extents use.
 ///
@@ -32,13 +36,15 @@ const LINE_LIMIT: usize = 4096;
 #[derive(Default)]
 pub(crate) struct SourceTable {
     entries: Vec<Entry>,
-    by_reference: HashMap<String, u32>,
+    by_reference: HashMap<Arc<str>, u32>,
+    /// Bytes of all references.
+    names: usize,
 }
 
 struct Entry {
     source: Option<Arc<dyn Source>>,
     /// Empty for what the host gave unasked.
-    reference: String,
+    reference: Arc<str>,
     access: Access,
 }
 
@@ -46,13 +52,29 @@ impl SourceTable {
     /// Adds a source that the host gives unasked: the main one, or scratch.
     pub(crate) fn give(&mut self, source: Arc<dyn Source>) -> u32 {
         let access = source.access();
-        self.entries.push(Entry { source: Some(source), reference: String::new(), access });
+        self.entries.push(Entry { source: Some(source), reference: "".into(), access });
         (self.entries.len() - 1) as u32
     }
 
     #[inline]
     pub(crate) fn get(&self, id: u32) -> Option<&Arc<dyn Source>> {
         self.entries.get(id as usize)?.source.as_ref()
+    }
+
+    /// Forgets the source numbered `id`, which could not be opened, if it is the last.
+    fn forget_last(&mut self, id: u32) {
+        if self.entries.len() != id as usize + 1 {
+            return;
+        }
+        if let Some(entry) = self.entries.pop_if(|entry| entry.source.is_none()) {
+            self.names -= entry.reference.len();
+            self.by_reference.remove(&entry.reference);
+        }
+    }
+
+    /// What the main source is granted for: nothing else is granted for more.
+    fn main_access(&self) -> Access {
+        self.entries.first().map_or(Access::Read, |main| main.access)
     }
 
     /// Whether `id` was declared, opened or not.
@@ -64,7 +86,7 @@ impl SourceTable {
     pub(crate) fn name(&self, id: u32) -> String {
         match self.entries.get(id as usize) {
             Some(Entry { source: Some(source), .. }) => source.name().into(),
-            Some(entry) => entry.reference.clone(),
+            Some(entry) => clean(&entry.reference),
             None => alloc::format!("source {id}"),
         }
     }
@@ -74,12 +96,19 @@ impl SourceTable {
         if let Some(id) = self.by_reference.get(reference) {
             return Ok(*id);
         }
-        if self.entries.len() >= SOURCE_LIMIT {
-            return Err(alloc::format!("an image may name {SOURCE_LIMIT} sources at most"));
+        if reference.len() > REFERENCE_LIMIT {
+            let (shown, length) =
+                (clean(&reference[..reference.floor_char_boundary(64)]), reference.len());
+            return Err(alloc::format!("{shown}… has {length} bytes and is not a file name"));
+        }
+        if self.entries.len() >= SOURCE_LIMIT || self.names > NAMES_LIMIT {
+            return Err(alloc::format!("the image names more than {} sources", self.entries.len()));
         }
         let id = self.entries.len() as u32;
-        self.entries.push(Entry { source: None, reference: reference.into(), access });
-        self.by_reference.insert(reference.into(), id);
+        let reference: Arc<str> = reference.into();
+        self.names += reference.len();
+        self.entries.push(Entry { source: None, reference: reference.clone(), access });
+        self.by_reference.insert(reference, id);
         Ok(id)
     }
 }
@@ -163,13 +192,19 @@ impl source::Host for Imports {
             source::Access::Read => Access::Read,
             source::Access::ReadWrite => Access::ReadWrite,
         };
+        if access == Access::ReadWrite && self.sources.read().main_access() == Access::Read {
+            return Ok(Err(types::Error::ReadOnly));
+        }
         let id = match self.sources.write().declare(&reference, access) {
             Ok(id) => id,
             Err(what) => return Ok(Err(types::Error::Missing(what))),
         };
         match open_declared(&self.sources, &*self.grants, id) {
             Ok(_) => Ok(Ok(self.handle(id)?)),
-            Err(error) => Ok(Err(contract_error(error))),
+            Err(error) => {
+                self.sources.write().forget_last(id);
+                Ok(Err(contract_error(error)))
+            }
         }
     }
 
@@ -241,7 +276,7 @@ impl source::HostSource for Imports {
 
 impl log::Host for Imports {
     fn emit(&mut self, level: log::Level, message: String) -> Result<()> {
-        let mut message: String = printable(&message).take(LINE_LIMIT).collect();
+        let mut message = clean(&message);
         if matches!(level, log::Level::Error) {
             self.last_error = Some(message.clone());
         }
@@ -263,8 +298,13 @@ impl log::Host for Imports {
     }
 }
 
-/// A plugin's text comes from whoever made the image: no control characters, so
-/// that it cannot steer a terminal or forge a line.
-pub(crate) fn printable(text: &str) -> impl Iterator<Item = char> + '_ {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c })
+/// A plugin's text comes from whoever made the image: one line of bounded length,
+/// without control characters, so that it cannot steer a terminal or forge a line.
+pub(crate) fn clean(text: &str) -> String {
+    let mut clean: String =
+        text.chars().take(LINE_LIMIT).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if clean.len() < text.len() {
+        clean.push('…');
+    }
+    clean
 }

@@ -11,7 +11,7 @@ use wasmtime::component::Component;
 
 use crate::contract::{self, ImageFormat, ImageFormatPre, format};
 use crate::error::{Error, Result};
-use crate::imports::Imports;
+use crate::imports::{Imports, clean};
 use crate::runtime::Runtime;
 use crate::source::NoGrants;
 
@@ -161,10 +161,11 @@ fn check_world(runtime: &Runtime, name: &str, component: &Component) -> Result<(
 
 /// The name ends up on command lines and in paths, so it is held to plain letters.
 fn check_description(loaded_as: &str, description: &format::Description) -> Result<()> {
-    let name = &description.name;
+    let name = &clean(&description.name);
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if name.is_empty() || name.len() > 32 || !name.chars().all(plain) {
-        let reason = format!("its name {name:?} is not 1 to 32 of a-z, 0-9 and -");
+        let shown: String = name.chars().take(64).collect();
+        let reason = format!("its name {shown:?} is not 1 to 32 of a-z, 0-9 and -");
         return Err(refused(loaded_as, reason));
     }
     Ok(())

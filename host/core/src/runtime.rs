@@ -1,6 +1,7 @@
 //! The sandbox's engine: settings, limits, and the tick that deadlines count.
 
 use alloc::string::ToString;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Config, Engine, StoreLimits, StoreLimitsBuilder};
@@ -46,6 +47,7 @@ pub struct Runtime {
     engine: Engine,
     linker: Linker<Imports>,
     pub(crate) limits: Limits,
+    ticks: AtomicU64,
 }
 
 impl Runtime {
@@ -83,13 +85,19 @@ impl Runtime {
         contract::types::add_to_linker::<_, HasSelf<_>>(&mut linker, |imports| imports)?;
         contract::source::add_to_linker::<_, HasSelf<_>>(&mut linker, |imports| imports)?;
         contract::log::add_to_linker::<_, HasSelf<_>>(&mut linker, |imports| imports)?;
-        Ok(Self { engine, linker, limits })
+        Ok(Self { engine, linker, limits, ticks: AtomicU64::new(0) })
     }
 
     /// Counts towards the deadline of every call under way. The embedder calls it
     /// from a timer; cheap, and allowed from a signal or interrupt handler.
     pub fn tick(&self) {
+        self.ticks.fetch_add(1, Ordering::Relaxed);
         self.engine.increment_epoch();
+    }
+
+    /// How many ticks there were so far.
+    pub(crate) fn ticks(&self) -> u64 {
+        self.ticks.load(Ordering::Relaxed)
     }
 
     /// The engine, for an embedder that compiles components.

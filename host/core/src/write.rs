@@ -20,6 +20,9 @@ use crate::plan::{PieceKind, Pieces, SourceKey};
 use crate::source::Access;
 use crate::sync::MutexGuard;
 
+/// The most answers for the room of one write.
+const PLACE_LIMIT: usize = 4096;
+
 /// Where some bytes of a write go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WritePiece {
@@ -38,6 +41,18 @@ pub struct WritePiece {
     pub fill_after: u64,
     /// Room that the plugin links in [`Disk::complete_write`].
     pub fresh: bool,
+    /// Room that the plugin gave; otherwise the bytes were there already.
+    pub placed: bool,
+}
+
+impl WritePiece {
+    /// What is written in all, with what is filled.
+    fn filled(&self) -> wit::Range {
+        wit::Range {
+            offset: self.offset - self.fill_before,
+            length: self.fill_before + self.length + self.fill_after,
+        }
+    }
 }
 
 impl Disk {
@@ -80,6 +95,7 @@ impl Disk {
                         fill_before: 0,
                         fill_after: 0,
                         fresh: false,
+                        placed: false,
                     });
                 }
                 _ => self.place(at, end, &mut pieces)?,
@@ -94,21 +110,19 @@ impl Disk {
     /// # Errors
     /// What the plugin answered; the write is then not visible.
     pub fn complete_write(&self, pieces: &[WritePiece]) -> Result<()> {
-        let fresh = pieces.iter().filter(|piece| piece.fresh);
-        let ranges: Vec<_> = fresh
-            .map(|piece| wit::Range {
-                offset: piece.offset - piece.fill_before,
-                length: piece.fill_before + piece.length + piece.fill_after,
-            })
-            .collect();
-        if ranges.is_empty() {
-            return Ok(());
-        }
-        self.call_top(|disk, store, this| disk.call_commit(store, this, &ranges))?;
-        for range in &ranges {
+        let fresh: Vec<_> =
+            pieces.iter().filter(|piece| piece.fresh).map(WritePiece::filled).collect();
+        let answer = if fresh.is_empty() {
+            Ok(())
+        } else {
+            self.call_top(|disk, store, this| disk.call_commit(store, this, &fresh))
+        };
+        // Whatever the answer: a plugin may have linked the room and then failed.
+        for piece in pieces.iter().filter(|piece| piece.placed) {
+            let range = piece.filled();
             self.cache.forget(range.offset, range.length);
         }
-        Ok(())
+        answer
     }
 
     /// Makes a range read as zeroes; with `drop`, its storage may be given back.
@@ -138,7 +152,10 @@ impl Disk {
     /// Asks the plugin for room for `offset..end`.
     fn place(&self, offset: u64, end: u64, pieces: &mut Vec<WritePiece>) -> Result<()> {
         let mut at = offset;
-        while at < end {
+        for _ in 0..PLACE_LIMIT {
+            if at >= end {
+                return Ok(());
+            }
             let placements =
                 self.call_top(|disk, store, this| disk.call_place(store, this, at, end - at))?;
             let granularity = u64::from(self.info().granularity);
@@ -158,7 +175,8 @@ impl Disk {
             }
             at = next;
         }
-        Ok(())
+        let reason = format!("{PLACE_LIMIT} answers give room up to {at} only, not to {end}");
+        Err(self.layers()[0].image.fail(reason))
     }
 
     /// The part of a placement from `at` to at most `end`, checked.
@@ -195,6 +213,7 @@ impl Disk {
                     fill_before: at - start,
                     fill_after: last - stop,
                     fresh,
+                    placed: true,
                 })
             }
             _ => Err(format!("room in source {}, which is not writable", stored.source)),

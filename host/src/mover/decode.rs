@@ -45,7 +45,12 @@ fn inflate(header: bool, stored: &[u8], out: &mut [u8]) -> Result<(), String> {
     let inflated = if header { decoder.decode_zlib() } else { decoder.decode_deflate() };
     let inflated = match inflated {
         Ok(bytes) => bytes,
-        Err(error) => return Err(format!("its deflate stream is corrupt: {:?}", error.error)),
+        Err(error) => {
+            return Err(format!(
+                "its deflate stream is corrupt: {}",
+                format!("{:?}", error.error).trim()
+            ));
+        }
     };
     if inflated.len() != out.len() {
         return Err(format!("it inflates to {} bytes, not {}", inflated.len(), out.len()));
@@ -73,6 +78,14 @@ fn zstd(
             return Err(format!("it decodes to {written} bytes, not {}", out.len()));
         }
         written += read;
+    }
+    // The frame must end where the block does.
+    if !state.is_finished() {
+        let one = ruzstd::decoding::BlockDecodingStrategy::UptoBytes(1);
+        state.decode_blocks(&mut input, one).map_err(corrupt)?;
+    }
+    if !state.is_finished() || state.can_collect() > 0 {
+        return Err(format!("it decodes to more than {} bytes", out.len()));
     }
     Ok(())
 }

@@ -101,6 +101,9 @@ impl Source for FileSource {
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), SourceError> {
         self.require_write()?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
         self.file
             .write_all_at(bytes, offset)
             .map_err(|error| self.failed("writing", offset, &error))?;

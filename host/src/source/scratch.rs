@@ -11,6 +11,16 @@ use fumehood_core::{Access, Source, SourceError};
 
 use super::FileSource;
 
+/// The most bytes of one image's scratch.
+const LIMIT: u64 = 16 << 30;
+
+fn check_limit(end: Option<u64>) -> Result<(), SourceError> {
+    match end {
+        Some(end) if end <= LIMIT => Ok(()),
+        _ => Err(SourceError::NoSpace(format!("scratch may take {LIMIT} bytes"))),
+    }
+}
+
 /// Scratch at a path of the host's cache; losing it costs only time.
 #[derive(Debug)]
 pub(crate) struct ScratchSource {
@@ -72,10 +82,12 @@ impl Source for ScratchSource {
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), SourceError> {
+        check_limit(offset.checked_add(bytes.len() as u64))?;
         self.with(true, |file| file.write_at(offset, bytes)).unwrap_or(Ok(()))
     }
 
     fn resize(&self, size: u64) -> Result<(), SourceError> {
+        check_limit(Some(size))?;
         self.with(size > 0, |file| file.resize(size)).unwrap_or(Ok(()))
     }
 
