@@ -1,0 +1,100 @@
+//! What the fuzz targets of parsers share: opening an image over memory and asking
+//! for everything that a host would, within limits.
+
+use std::rc::Rc;
+
+use fumehood_plugin::memory::{MemoryHost, MemorySource, check_answer};
+use fumehood_plugin::{Content, Disk, Error, Extent, Format, Image, OpenOptions, Source};
+
+/// The most answers of one disk that are looked at.
+const ANSWERS: usize = 128;
+/// How much of a disk is asked for at once.
+const WINDOW: u64 = 64 << 20;
+/// Larger disks are not checked: that takes as long as they are large.
+const CHECK_LIMIT: u64 = 1 << 34;
+
+/// An image over memory, and the files that its host grants.
+pub struct Set {
+    main: MemorySource,
+    host: Rc<MemoryHost>,
+}
+
+impl Set {
+    /// A set whose main file is `name`; `granted` lie beside it.
+    pub fn new(name: &str, bytes: &[u8], granted: &[(String, &[u8])]) -> Self {
+        let host = MemoryHost::new();
+        for (name, bytes) in granted {
+            host.grant(name, bytes.to_vec());
+        }
+        Self { main: MemorySource::new(0, name, bytes.to_vec()), host: Rc::new(host) }
+    }
+
+    /// Opens it with a format, walks it, and does the same for its first snapshot.
+    pub fn explore<F: Format>(&self) {
+        let Some(snapshot) = self.explore_state::<F>(None) else { return };
+        self.explore_state::<F>(Some(snapshot));
+    }
+
+    /// Answers the name of the image's first snapshot.
+    fn explore_state<F: Format>(&self, snapshot: Option<String>) -> Option<String> {
+        let options = OpenOptions { snapshot, ..OpenOptions::read_only() };
+        let image = F::open(Rc::new(self.main.clone()), self.host.clone(), options).ok()?;
+        let info = image.info();
+        for name in info.documents.iter().take(8) {
+            let _ = image.document(name);
+        }
+        for (number, disk) in image.disks().iter().enumerate().take(4) {
+            self.walk(&*image, number as u32, disk.size);
+        }
+        info.snapshots.first().map(|snapshot| snapshot.name.clone())
+    }
+
+    fn walk(&self, image: &dyn Image, number: u32, size: u64) {
+        let Ok(mut disk) = image.disk(number) else { return };
+        let mut at = 0;
+        for _ in 0..ANSWERS {
+            if at >= size {
+                break;
+            }
+            match self.ask(&mut *disk, at, size) {
+                Some(end) => at = end,
+                None => break,
+            }
+        }
+        // The end, where sizes are odd, and the middle.
+        for at in [size.saturating_sub(1), size / 2] {
+            if at < size {
+                self.ask(&mut *disk, at, size);
+            }
+        }
+        assert!(disk.extents(size, 1).is_err() || size == u64::MAX, "an extent past the end");
+        if size <= CHECK_LIMIT {
+            let _ = disk.check(false);
+        }
+    }
+
+    /// Asks for extents, which must keep the contract; answers where they end.
+    fn ask(&self, disk: &mut dyn Disk, at: u64, size: u64) -> Option<u64> {
+        let extents = match disk.extents(at, WINDOW) {
+            Ok(extents) => extents,
+            Err(Error::OutOfRange) => panic!("offset {at} lies inside of {size}"),
+            Err(_) => return None,
+        };
+        if let Err(rule) = check_answer(&extents, at, size) {
+            panic!("{rule}");
+        }
+        extents.iter().for_each(|extent| self.within_source(extent));
+        extents.last().map(Extent::end)
+    }
+
+    /// Compressed blocks lie inside of their sources.
+    fn within_source(&self, extent: &Extent) {
+        let Content::Encoded(encoded) = &extent.content else { return };
+        let size = match encoded.source {
+            0 => self.main.size(),
+            id => self.host.source(id).expect("a source that was granted").size(),
+        };
+        let end = encoded.offset.checked_add(u64::from(encoded.stored_length));
+        assert!(end.is_some_and(|end| end <= size), "a block past its source: {extent:?}");
+    }
+}
