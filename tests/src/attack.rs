@@ -136,7 +136,7 @@ impl Room {
     }
 
     /// Carries out an attack. The test fails unless it ends in time and within
-    /// [`MEMORY`], without a panic of the host, while the healthy disk goes on.
+    /// `MEMORY`, without a panic of the host, while the healthy disk goes on.
     pub fn attacked<R: Send + 'static>(
         &self,
         what: &str,

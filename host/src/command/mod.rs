@@ -15,7 +15,7 @@ mod serve;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
 use fumehood::{Engine, EngineOptions, Image, OpenOptions};
 use tracing_subscriber::EnvFilter;
@@ -95,6 +95,9 @@ impl ImageArguments {
             ..OpenOptions::default()
         };
         let shown = self.image.display().to_string();
+        if shown.contains("://") && !self.image.exists() {
+            bail!("{shown}: images are files and block devices so far; URLs are not opened yet");
+        }
         let image = engine.open(&self.image, options).context(shown)?;
         for warning in &image.info().warnings {
             tracing::warn!("{}: {}", self.image.display(), output::printable(warning));

@@ -1,6 +1,7 @@
 //! What all subcommands print alike: errors, sizes, tables, JSON, progress.
 
-use std::io::{IsTerminal, Write};
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _};
 
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -28,10 +29,18 @@ pub fn printable(text: &str) -> String {
 }
 
 /// Prints a value as JSON, indented, with a newline at the end.
+///
+/// JSON lets the C1 controls through as they are, and some terminals obey them; they
+/// are escaped here, which means the same.
 pub fn json(value: &impl Serialize) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    serde_json::to_writer_pretty(&mut out, value)?;
-    writeln!(out)?;
+    let mut escaped = String::new();
+    for c in serde_json::to_string_pretty(value)?.chars() {
+        match c {
+            '\u{7f}'..='\u{9f}' => write!(escaped, "\\u{:04x}", u32::from(c))?,
+            c => escaped.push(c),
+        }
+    }
+    writeln!(std::io::stdout().lock(), "{escaped}")?;
     Ok(())
 }
 
@@ -53,7 +62,7 @@ pub fn size(bytes: u64) -> String {
 
 /// A line "name: value", aligned with its like.
 pub fn field(name: &str, value: &str) {
-    println!("{:<22}{}", format!("{}:", printable(name)), printable(value));
+    println!("{:<21} {}", format!("{}:", printable(name)), printable(value));
 }
 
 /// A progress bar of `length` bytes on a terminal's stderr; silent in a pipe.
