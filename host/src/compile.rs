@@ -3,7 +3,7 @@
 //!
 //! The cache holds native code that will run with the host's rights, so its folder
 //! must belong to the user and be closed to everyone else; otherwise it is not used.
-//! This is the only module with `unsafe`.
+//! This is the library's only module with `unsafe`.
 
 use std::fs;
 use std::hash::{Hash, Hasher};

@@ -43,6 +43,7 @@
 #![warn(missing_docs)]
 
 mod compile;
+mod digest;
 mod disk;
 mod engine;
 mod error;
@@ -55,9 +56,10 @@ pub mod source;
 mod verify;
 
 pub use compile::precompile;
+pub use digest::{digest_name, hex};
 pub use disk::Disk;
 pub use engine::{Engine, EngineOptions, PluginFile};
 pub use error::{Error, Result};
 pub use fumehood_core as core;
 pub use image::{Image, OpenOptions};
-pub use verify::{DigestComparison, Verification, digest_name};
+pub use verify::{DigestComparison, Verification};

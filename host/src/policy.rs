@@ -4,7 +4,7 @@
 //! read-only, beneath that folder by the kernel's own rules (`openat2` with
 //! `RESOLVE_BENEATH`), so that neither `..` nor a symbolic link leads out of it, not
 //! even one that is exchanged at the wrong moment. The operator grants more folders
-//! or files with [`Policy::allow`]. A reference is a path and nothing else:
+//! or files with [`crate::OpenOptions::allow`]. A reference is a path and nothing else:
 //! `json:{…}`, `nbd:…`, `ssh://…` and their kind are refused (CVE-2024-4467 was one).
 
 use std::collections::HashMap;

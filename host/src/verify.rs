@@ -3,10 +3,8 @@
 
 use fumehood_core::PieceKind;
 use fumehood_core::contract::format::{DigestKind, Finding};
-use md5::Md5;
-use sha1::Sha1;
-use sha2::{Digest, Sha256};
 
+use crate::digest::Hasher;
 use crate::disk::Disk;
 use crate::error::Result;
 
@@ -38,17 +36,6 @@ pub struct DigestComparison {
     pub computed: Option<Vec<u8>>,
 }
 
-/// A digest function's name as users know it.
-pub fn digest_name(kind: DigestKind) -> &'static str {
-    match kind {
-        DigestKind::Adler32 => "adler32",
-        DigestKind::Crc32 => "crc32",
-        DigestKind::Md5 => "md5",
-        DigestKind::Sha1 => "sha1",
-        DigestKind::Sha256 => "sha256",
-    }
-}
-
 impl DigestComparison {
     /// Whether both are known and the same.
     pub fn agrees(&self) -> bool {
@@ -66,47 +53,6 @@ impl Verification {
         self.count += 1;
         if self.findings.len() < FINDING_LIMIT {
             self.findings.push(finding);
-        }
-    }
-}
-
-/// A digest under way.
-enum Hasher {
-    Adler32(simd_adler32::Adler32),
-    Crc32(crc32fast::Hasher),
-    Md5(Md5),
-    Sha1(Sha1),
-    Sha256(Sha256),
-}
-
-impl Hasher {
-    fn new(kind: DigestKind) -> Self {
-        match kind {
-            DigestKind::Adler32 => Self::Adler32(simd_adler32::Adler32::new()),
-            DigestKind::Crc32 => Self::Crc32(crc32fast::Hasher::new()),
-            DigestKind::Md5 => Self::Md5(Md5::new()),
-            DigestKind::Sha1 => Self::Sha1(Sha1::new()),
-            DigestKind::Sha256 => Self::Sha256(Sha256::new()),
-        }
-    }
-
-    fn update(&mut self, bytes: &[u8]) {
-        match self {
-            Self::Adler32(state) => state.write(bytes),
-            Self::Crc32(state) => state.update(bytes),
-            Self::Md5(state) => state.update(bytes),
-            Self::Sha1(state) => state.update(bytes),
-            Self::Sha256(state) => state.update(bytes),
-        }
-    }
-
-    fn finish(self) -> Vec<u8> {
-        match self {
-            Self::Adler32(state) => state.finish().to_le_bytes().into(),
-            Self::Crc32(state) => state.finalize().to_le_bytes().into(),
-            Self::Md5(state) => state.finalize().to_vec(),
-            Self::Sha1(state) => state.finalize().to_vec(),
-            Self::Sha256(state) => state.finalize().to_vec(),
         }
     }
 }

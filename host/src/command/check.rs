@@ -76,7 +76,6 @@ pub fn run(engine: &Engine, arguments: &Arguments) -> Result<ExitCode> {
 }
 
 fn report(disk: u32, verification: &Verification) -> Report {
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     Report {
         disk,
         sound: verification.is_sound(),
@@ -94,8 +93,8 @@ fn report(disk: u32, verification: &Verification) -> Report {
             .iter()
             .map(|digest| DigestReport {
                 kind: fumehood::digest_name(digest.kind),
-                stored: hex(&digest.stored),
-                computed: digest.computed.as_deref().map(hex),
+                stored: fumehood::hex(&digest.stored),
+                computed: digest.computed.as_deref().map(fumehood::hex),
                 agrees: digest.agrees(),
             })
             .collect(),

@@ -166,7 +166,7 @@ fn disk_report(image: &Image, number: usize, disk: &DiskInfo) -> DiskReport {
             .iter()
             .map(|digest| DigestReport {
                 kind: fumehood::digest_name(digest.kind),
-                value: digest.value.iter().map(|byte| format!("{byte:02x}")).collect(),
+                value: fumehood::hex(&digest.value),
             })
             .collect(),
         details: details(&disk.details),

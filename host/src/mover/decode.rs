@@ -7,12 +7,9 @@ use std::cell::RefCell;
 use std::io::Read;
 
 use fumehood_core::{Codec, DigestKind};
-use md5::Md5;
-use sha1::Sha1;
-use sha2::{Digest, Sha256};
-
-use crate::verify::digest_name;
 use zune_inflate::{DeflateDecoder, DeflateOptions};
+
+use crate::digest::{Hasher, digest_name, hex};
 
 thread_local! {
     /// Decoding state is large; each thread keeps one.
@@ -95,23 +92,15 @@ fn zstd(
 /// # Errors
 /// Both values, in words.
 pub(super) fn check_digest(kind: DigestKind, bytes: &[u8], expected: &[u8]) -> Result<(), String> {
-    let found: Vec<u8> = match kind {
-        DigestKind::Adler32 => simd_adler32::adler32(&bytes).to_le_bytes().into(),
-        DigestKind::Crc32 => crc32fast::hash(bytes).to_le_bytes().into(),
-        DigestKind::Md5 => Md5::digest(bytes).to_vec(),
-        DigestKind::Sha1 => Sha1::digest(bytes).to_vec(),
-        DigestKind::Sha256 => Sha256::digest(bytes).to_vec(),
-    };
+    let mut hasher = Hasher::new(kind);
+    hasher.update(bytes);
+    let found = hasher.finish();
     if found == expected {
         return Ok(());
     }
     let (found, expected) = (hex(&found), hex(expected));
     let name = digest_name(kind);
     Err(format!("its {name} is {found}, not {expected} as stored"))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
