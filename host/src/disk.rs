@@ -1,13 +1,17 @@
 //! A disk as an embedder uses it: reads into the caller's buffers, extents, info.
 
 use std::io::IoSliceMut;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
 
 use fumehood_core::contract::format::{DiskInfo, Finding};
 use fumehood_core::{self as core, Layer, Pieces};
 
 use crate::error::Result;
-use crate::mover::Mover;
+use crate::mover::{Emptying, Mover};
+
+/// Bytes of memory for each cache of a view that is read once.
+const VIEW_CACHE: usize = 2 << 20;
 
 /// A disk inside an image, with its chain of parents behind it. Cheap to clone,
 /// and to be used from any number of threads at once.
@@ -19,6 +23,17 @@ pub struct Disk {
 struct Inner {
     disk: core::Disk,
     mover: Mover,
+    /// The files of the layers.
+    paths: Vec<PathBuf>,
+}
+
+/// A disk that does not keep itself open.
+pub(crate) struct WeakDisk(Weak<Inner>);
+
+impl WeakDisk {
+    pub(crate) fn upgrade(&self) -> Option<Disk> {
+        self.0.upgrade().map(|inner| Disk { inner })
+    }
 }
 
 impl Disk {
@@ -27,8 +42,46 @@ impl Disk {
         extent_cache: usize,
         block_cache: usize,
     ) -> Result<Self, core::Error> {
+        Self::of_files(layers, Vec::new(), extent_cache, block_cache)
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakDisk {
+        WeakDisk(Arc::downgrade(&self.inner))
+    }
+
+    /// The same disk with the files of its layers.
+    pub(crate) fn of_files(
+        layers: Vec<Layer>,
+        paths: Vec<PathBuf>,
+        extent_cache: usize,
+        block_cache: usize,
+    ) -> Result<Self, core::Error> {
         let disk = core::Disk::new(layers, extent_cache)?;
-        Ok(Self { inner: Arc::new(Inner { disk, mover: Mover::new(block_cache) }) })
+        Ok(Self { inner: Arc::new(Inner { disk, mover: Mover::new(block_cache), paths }) })
+    }
+
+    /// The files of its layers, top first.
+    pub fn paths(&self) -> &[PathBuf] {
+        &self.inner.paths
+    }
+
+    /// A view of what one of its layers holds by itself, for reading.
+    pub(crate) fn only(&self, layer: &Layer) -> Result<Self> {
+        Ok(Self::new(vec![layer.clone()], VIEW_CACHE, VIEW_CACHE)?)
+    }
+
+    /// A view of what lies behind its top layer, for reading.
+    pub(crate) fn behind(&self) -> Result<Self> {
+        Ok(Self::new(self.inner.disk.layers()[1..].to_vec(), VIEW_CACHE, VIEW_CACHE)?)
+    }
+
+    /// Writes a whole unit as encoded bytes; see [`core::Disk::plan_encoded`].
+    pub(crate) fn write_encoded(&self, bytes: &[u8], offset: u64) -> Result<()> {
+        let length = u32::try_from(bytes.len()).map_err(|_| core::Error::ReadOnly)?;
+        let write = self.inner.disk.plan_encoded(offset, length)?;
+        let (source, place) = write.place();
+        self.inner.disk.source(source)?.write_at(place, bytes)?;
+        Ok(write.complete()?)
     }
 
     /// Size in bytes.
@@ -91,13 +144,33 @@ impl Disk {
         self.inner.mover.write(&self.inner.disk, bytes, offset)
     }
 
+    /// Whether it was opened for writing.
+    pub fn is_writable(&self) -> bool {
+        self.inner.disk.check_writable().is_ok()
+    }
+
+    /// Whether the other is this disk, opened once.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
     /// Makes `length` bytes read as zeroes; with `drop`, their storage may be
     /// given back.
     ///
     /// # Errors
     /// As [`Disk::write_at`].
     pub fn zero(&self, offset: u64, length: u64, drop: bool) -> Result<()> {
-        Ok(self.inner.disk.zero(offset, length, drop)?)
+        let how = if drop { Emptying::ZeroAndDrop } else { Emptying::Zero };
+        self.inner.mover.empty(&self.inner.disk, offset, length, how)
+    }
+
+    /// Gives storage back: what is in the range is not needed. It may read as zeroes
+    /// or as before.
+    ///
+    /// # Errors
+    /// As [`Disk::write_at`].
+    pub fn trim(&self, offset: u64, length: u64) -> Result<()> {
+        self.inner.mover.empty(&self.inner.disk, offset, length, Emptying::Trim)
     }
 
     /// Everything written so far survives a crash from here on.
@@ -106,6 +179,28 @@ impl Disk {
     /// As [`Disk::write_at`].
     pub fn flush(&self) -> Result<()> {
         Ok(self.inner.disk.flush()?)
+    }
+
+    /// Grows the disk, with zeroes behind its old end, or shrinks it.
+    ///
+    /// # Errors
+    /// As [`Disk::write_at`].
+    pub fn resize(&self, size: u64) -> Result<()> {
+        let hidden = self.inner.disk.resize(size)?;
+        self.zero(hidden.start, hidden.end - hidden.start, true)
+    }
+
+    /// Leaves the image as one that was closed properly: everything is flushed, and
+    /// what was set aside for writes is given back. Nothing is to be written after it.
+    ///
+    /// # Errors
+    /// As [`Disk::write_at`]; the image is then as after a crash: what was flushed
+    /// before is there.
+    pub fn close(&self) -> Result<()> {
+        let disk = &self.inner.disk;
+        let _writes = disk.hold_writes();
+        disk.flush()?;
+        Ok(disk.layers()[0].image.close()?)
     }
 
     /// The extents from `offset` on: at least one, as many as one look-up gives,

@@ -8,6 +8,7 @@ use fumehood_core::contract::format::{Confidence, Glimpse};
 use fumehood_core::{Limits, Plugin, Runtime};
 
 use crate::compile::{self, Cache};
+use crate::create::{self, CreateOptions};
 use crate::error::{Error, Result};
 use crate::image::{Image, OpenOptions};
 
@@ -191,6 +192,16 @@ impl Engine {
     /// [`Error::Core`] the plugin's reason.
     pub fn open(&self, path: impl AsRef<Path>, options: OpenOptions) -> Result<Image> {
         Image::open(self, path.as_ref(), options)
+    }
+
+    /// Makes a new image at `path`, where nothing must be, and opens it for writing.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the file is there already or cannot be made,
+    /// [`Error::NoPlugin`], or in [`Error::Core`] the plugin's reason. Nothing is left
+    /// behind then.
+    pub fn create(&self, path: impl AsRef<Path>, options: &CreateOptions) -> Result<Image> {
+        create::create(self, path.as_ref(), options)
     }
 
     /// Loads the plugin in `path` and says what it is, without opening anything

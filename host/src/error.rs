@@ -51,6 +51,12 @@ pub enum Error {
     /// A chain of parents cannot be opened.
     #[error("{0}")]
     Chain(String),
+    /// The operator stopped it; nothing is lost.
+    #[error("interrupted")]
+    Interrupted,
+    /// The format cannot do what is asked.
+    #[error("unsupported: {0}")]
+    Unsupported(String),
     /// A plugin could not be compiled.
     #[error("plugin {plugin} cannot be compiled: {what}")]
     Compile {

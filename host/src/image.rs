@@ -1,14 +1,15 @@
-//! Opening an image: which plugin, what it is granted, and the chain of parents.
+//! Opening an image: which plugin, and what it is granted.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use fumehood_core::contract::format::{DiskInfo, Glimpse, ImageInfo, Parent};
-use fumehood_core::{self as core, Access, CHAIN_LIMIT, Layer, OpenImage, Plugin, Source};
+use fumehood_core::contract::format::{DiskInfo, Glimpse, ImageInfo};
+use fumehood_core::{self as core, Access, Layer, OpenImage, Plugin, Source};
 
-use crate::disk::Disk;
+use crate::chain::Chain;
+use crate::disk::{Disk, WeakDisk};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::policy::Policy;
@@ -63,6 +64,10 @@ pub struct Image {
     path: PathBuf,
     policy: Policy,
     options: OpenOptions,
+    /// Disks that are open: one that is written must not be opened twice.
+    disks: Arc<Mutex<HashMap<u32, WeakDisk>>>,
+    /// A disk that cannot be opened again by what the image records, or not yet.
+    kept: Option<Disk>,
 }
 
 impl Image {
@@ -83,7 +88,41 @@ impl Image {
         }
         let snapshot = options.snapshot.clone();
         let image = open_core(engine, plugin, main, &path, &policy, snapshot, &options)?;
-        Ok(Self { engine: engine.clone(), image, path, policy, options })
+        Ok(Self::new(engine, image, path, policy, options))
+    }
+
+    pub(crate) fn new(
+        engine: &Engine,
+        image: Arc<core::Image>,
+        path: PathBuf,
+        policy: Policy,
+        options: OpenOptions,
+    ) -> Self {
+        Self {
+            engine: engine.clone(),
+            image,
+            path,
+            policy,
+            options,
+            disks: Arc::default(),
+            kept: None,
+        }
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(crate) fn core(&self) -> &Arc<core::Image> {
+        &self.image
+    }
+
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    pub(crate) fn options(&self) -> &OpenOptions {
+        &self.options
     }
 
     /// The name of the format.
@@ -119,121 +158,60 @@ impl Image {
         Ok(self.image.document(name)?)
     }
 
-    /// Opens the disk `number` and all its parents.
+    /// Opens the disk `number` and all its parents. The same disk again as long as it
+    /// is open.
     ///
     /// # Errors
     /// [`Error::Chain`] for parents that are missing, not granted, of no recorded
     /// format, not the right ones, or in a circle.
     pub fn disk(&self, number: u32) -> Result<Disk> {
+        let mut disks = self.disks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(disk) = disks.get(&number).and_then(WeakDisk::upgrade) {
+            return Ok(disk);
+        }
+        let (layers, paths) = self.chain(number)?;
+        let OpenOptions { extent_cache, block_cache, .. } = self.options;
+        let disk = Disk::of_files(layers, paths, extent_cache, block_cache)?;
+        disks.insert(number, disk.downgrade());
+        Ok(disk)
+    }
+
+    /// Its first disk without any parent, to change what it records of it.
+    pub(crate) fn disk_alone(&self) -> Result<Disk> {
+        let layers = vec![Layer { image: self.image.clone(), number: 0 }];
+        let OpenOptions { extent_cache, block_cache, .. } = self.options;
+        Ok(Disk::of_files(layers, vec![self.path.clone()], extent_cache, block_cache)?)
+    }
+
+    /// The same image under another name, its first disk with these layers.
+    pub(crate) fn renamed(
+        mut self,
+        path: PathBuf,
+        layers: Vec<Layer>,
+        paths: Vec<PathBuf>,
+    ) -> Result<Self> {
+        let OpenOptions { extent_cache, block_cache, .. } = self.options;
+        let disk = Disk::of_files(layers, paths, extent_cache, block_cache)?;
+        (self.path, self.disks) = (path, Arc::default());
+        let mut disks = self.disks.lock().unwrap_or_else(PoisonError::into_inner);
+        disks.insert(0, disk.downgrade());
+        drop(disks);
+        self.kept = Some(disk);
+        Ok(self)
+    }
+
+    /// The layers of the disk `number`, from this image down, and their files.
+    pub(crate) fn chain(&self, number: u32) -> Result<(Vec<Layer>, Vec<PathBuf>)> {
         let mut chain = Chain::new(self)?;
         chain.add(Layer { image: self.image.clone(), number })?;
         while let Some(parent) = chain.wanted() {
             chain.add_parent(&parent)?;
         }
-        let layers = chain.layers;
-        Ok(Disk::new(layers, self.options.extent_cache, self.options.block_cache)?)
+        chain.finish()
     }
 }
 
-/// A chain of parents while it is opened.
-struct Chain<'a> {
-    top: &'a Image,
-    /// Where the lowest image opened so far lies.
-    path: PathBuf,
-    layers: Vec<Layer>,
-    /// Device and inode of every image of the chain.
-    seen: HashSet<(u64, u64)>,
-}
-
-impl<'a> Chain<'a> {
-    fn new(top: &'a Image) -> Result<Self> {
-        let mut chain =
-            Self { top, path: top.path.clone(), layers: Vec::new(), seen: HashSet::new() };
-        chain.see()?;
-        Ok(chain)
-    }
-
-    /// Notes the file at `path`; one that was seen before closes a circle.
-    fn see(&mut self) -> Result<()> {
-        let shown = self.path.display();
-        let metadata =
-            self.path.metadata().map_err(Error::io(format!("cannot look at {shown}")))?;
-        if !self.seen.insert((metadata.dev(), metadata.ino())) {
-            return Err(Error::Chain(format!("the chain of parents comes back to {shown}")));
-        }
-        Ok(())
-    }
-
-    fn add(&mut self, layer: Layer) -> Result<()> {
-        let count = layer.image.disks().len();
-        if layer.number as usize >= count {
-            let (number, path) = (layer.number, self.path.display());
-            return Err(Error::Chain(format!("{path} has no disk {number}; it has {count}")));
-        }
-        if self.layers.len() >= CHAIN_LIMIT {
-            return Err(Error::Chain(format!("the chain has more than {CHAIN_LIMIT} images")));
-        }
-        self.layers.push(layer);
-        Ok(())
-    }
-
-    /// The parent that the lowest layer names.
-    fn wanted(&self) -> Option<Parent> {
-        let lowest = self.layers.last()?;
-        lowest.image.disks()[lowest.number as usize].parent.clone()
-    }
-
-    fn add_parent(&mut self, parent: &Parent) -> Result<()> {
-        let top = self.top;
-        let child = self.path.display().to_string();
-        let gate = top.policy.for_image(&self.path, Access::Read);
-        let (path, source) = gate.open_parent(&parent.reference).map_err(|error| {
-            Error::Chain(format!("the parent of {child} cannot be opened: {error}"))
-        })?;
-        self.path = path;
-        self.see()?;
-        let format = parent
-            .format
-            .clone()
-            .or_else(|| top.options.parent_format.clone())
-            .or_else(|| remember::recorded(&self.path))
-            .ok_or_else(|| {
-                Error::Chain(format!(
-                    "{child} records no format for its parent {}; name it with --parent-format \
-                     (it is not guessed, since a guest may have written the parent)",
-                    self.path.display()
-                ))
-            })?;
-        let plugin = top.engine.plugin(&format)?;
-        let options = &top.options;
-        let image = open_core(
-            &top.engine,
-            plugin,
-            Arc::new(source),
-            &self.path,
-            &top.policy,
-            None,
-            options,
-        )?;
-        check_identity(&child, &self.path, parent, &image)?;
-        self.add(Layer { image, number: 0 })
-    }
-}
-
-/// A child records whom it was made on; another parent would give wrong bytes.
-fn check_identity(child: &str, path: &Path, parent: &Parent, image: &core::Image) -> Result<()> {
-    let found = image.disks().first().and_then(|disk| disk.identity.as_deref());
-    match (&parent.identity, found) {
-        (Some(wanted), found) if found != Some(wanted) => Err(Error::Chain(format!(
-            "{child} was made on a parent with identity {wanted}, but {} has {}",
-            path.display(),
-            found.unwrap_or("none")
-        ))),
-        _ => Ok(()),
-    }
-}
-
-fn open_core(
+pub(crate) fn open_core(
     engine: &Engine,
     plugin: Arc<Plugin>,
     main: Arc<dyn Source>,
@@ -244,15 +222,21 @@ fn open_core(
 ) -> Result<Arc<core::Image>> {
     let scratch = scratch(engine, &plugin, &*main, path);
     let grants = Arc::new(policy.for_image(path, main.access()));
-    let open = OpenImage {
-        main,
-        grants,
-        scratch,
-        snapshot,
-        keys: Vec::new(),
-        settings: options.settings.clone(),
-    };
+    let settings = options.settings.clone();
+    let (keys, seed) = (Vec::new(), seed()?);
+    let open = OpenImage { main, grants, scratch, snapshot, keys, settings, seed };
     Ok(Arc::new(core::Image::open(plugin, open)?))
+}
+
+/// Random bytes for one open.
+pub(crate) fn seed() -> Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    let length = rustix::rand::getrandom(&mut seed[..], rustix::rand::GetRandomFlags::empty());
+    match length {
+        Ok(32) => Ok(seed),
+        Ok(_) => Err(Error::io("no random bytes")(std::io::ErrorKind::UnexpectedEof.into())),
+        Err(error) => Err(Error::io("no random bytes")(error.into())),
+    }
 }
 
 /// The plugin's scratch for this image: found again by what the image is (size,

@@ -42,20 +42,28 @@
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
+mod chain;
 mod compile;
+mod copy;
+mod create;
 mod digest;
 mod disk;
+mod encode;
 mod engine;
 mod error;
 pub mod export;
+mod identity;
 mod image;
 mod mover;
+pub mod overlay;
 mod policy;
 mod remember;
 pub mod source;
 mod verify;
 
 pub use compile::precompile;
+pub use copy::{CopyOptions, copy, first_difference};
+pub use create::{CreateOptions, NewParent};
 pub use digest::{digest_name, hex};
 pub use disk::Disk;
 pub use engine::{Engine, EngineOptions, PluginFile};

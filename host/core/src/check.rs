@@ -9,7 +9,7 @@ use crate::imports::SourceTable;
 /// The most extents of one answer.
 pub(crate) const ANSWER_LIMIT: usize = 65536;
 /// The most bytes of one encoded block, stored or decoded.
-const BLOCK_LIMIT: u32 = 64 << 20;
+pub(crate) const BLOCK_LIMIT: u32 = 64 << 20;
 
 /// Checks an answer about `offset` of a disk of `size` bytes.
 ///

@@ -10,6 +10,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use wasmtime::Store;
 use wasmtime::component::ResourceAny;
@@ -21,8 +22,9 @@ use crate::error::{Error, Result};
 use crate::image::{Answer, Image};
 use crate::imports::{Imports, clean};
 use crate::plan::{Block, BlockDigest, Piece, Pieces, SourceKey};
-use crate::source::Source;
+use crate::source::{Access, Source};
 use crate::sync::Mutex;
+use crate::write::Writing;
 
 /// The most layers of a chain.
 pub const CHAIN_LIMIT: usize = 200;
@@ -37,15 +39,14 @@ pub struct Layer {
 }
 
 impl Layer {
-    fn info(&self) -> &DiskInfo {
+    pub(crate) fn info(&self) -> &DiskInfo {
         &self.image.disks()[self.number as usize]
     }
 
-    fn extents(&self, offset: u64, length: u64) -> Result<Vec<format::Extent>> {
+    fn extents(&self, offset: u64, length: u64, size: u64) -> Result<Vec<format::Extent>> {
         let answer = self.image.call_disk(self.number, |disk, store, this| {
             disk.call_extents(store, this, offset, length)
         })?;
-        let size = self.info().size;
         match self.image.check_sources(|sources| check_answer(&answer, offset, size, sources)) {
             Ok(()) => Ok(answer),
             Err(reason) => Err(self.image.fail(reason)),
@@ -56,10 +57,11 @@ impl Layer {
 /// A disk, made of a chain of layers.
 pub struct Disk {
     layers: Vec<Layer>,
-    size: u64,
+    size: AtomicU64,
     pub(crate) cache: ExtentCache,
-    /// Held while a write is carried out.
-    pub(crate) writing: Mutex<()>,
+    /// Whether the top image was opened for writing.
+    writable: bool,
+    pub(crate) writing: Writing,
     /// Held while a page is built, so that it is built once.
     building: Mutex<()>,
 }
@@ -86,12 +88,30 @@ impl Disk {
         let info = layers[0].info();
         let (size, granularity) = (info.size, info.granularity);
         let cache = ExtentCache::new(cache_budget, granularity);
-        Ok(Self { layers, size, cache, writing: Mutex::new(()), building: Mutex::new(()) })
+        let writable = layers[0].image.access() == Access::ReadWrite;
+        Ok(Self {
+            layers,
+            size: AtomicU64::new(size),
+            cache,
+            writable,
+            writing: Writing::default(),
+            building: Mutex::new(()),
+        })
     }
 
     /// Size in bytes.
     pub fn size(&self) -> u64 {
-        self.size
+        self.size.load(Ordering::Relaxed)
+    }
+
+    /// Sets its size, and answers the old one.
+    pub(crate) fn set_size(&self, size: u64) -> u64 {
+        self.size.swap(size, Ordering::Relaxed)
+    }
+
+    /// The image that is written to.
+    pub(crate) fn top(&self) -> &Image {
+        &self.layers[0].image
     }
 
     /// What its top layer says of it.
@@ -121,12 +141,16 @@ impl Disk {
     pub fn plan_read(&self, offset: u64, length: u64, pieces: &mut Pieces) -> Result<()> {
         let end = self.check_range(offset, length)?;
         self.check_trusted()?;
+        let first = pieces.len();
         let mut at = offset;
         while at < end {
             at = match self.cache.pieces(at, end, pieces) {
                 Some(next) => next,
                 None => self.plan_uncached(at, end, pieces)?,
             };
+        }
+        if self.writable {
+            self.writing.patch(first, pieces);
         }
         Ok(())
     }
@@ -143,6 +167,9 @@ impl Disk {
         let mut pieces = Pieces::new();
         if offset < end && self.cache.pieces(offset, end, &mut pieces).is_none() {
             self.plan_uncached(offset, end, &mut pieces)?;
+        }
+        if self.writable {
+            self.writing.patch(0, &mut pieces);
         }
         Ok(pieces)
     }
@@ -192,8 +219,8 @@ impl Disk {
 
     pub(crate) fn check_range(&self, offset: u64, length: u64) -> Result<u64> {
         match offset.checked_add(length) {
-            Some(end) if end <= self.size => Ok(end),
-            _ => Err(Error::OutOfRange { offset, length, size: self.size }),
+            Some(end) if end <= self.size() => Ok(end),
+            _ => Err(Error::OutOfRange { offset, length, size: self.size() }),
         }
     }
 
@@ -214,9 +241,10 @@ impl Disk {
     /// otherwise from `offset` on.
     fn build_page(&self, offset: u64) -> Result<Page> {
         let window = self.cache.window(offset);
-        let end = window.end.min(self.size);
+        let end = window.end.min(self.size());
         for start in [window.start, offset] {
-            let mut merge = Merge::new(&self.layers, PageBuilder::new(window.start, start));
+            let builder = PageBuilder::new(window.start, start);
+            let mut merge = Merge::new(&self.layers, self.size(), builder);
             merge.resolve(0, end)?;
             if merge.builder.end() > offset {
                 return Ok(merge.builder.finish());
@@ -233,6 +261,8 @@ const ANSWERS_LIMIT: u32 = 8192;
 /// Merges the answers of a chain into one page.
 struct Merge<'a> {
     layers: &'a [Layer],
+    /// Size of the disk, which may differ from what the top image said at first.
+    size: u64,
     builder: PageBuilder,
     /// Answers taken so far.
     count: u32,
@@ -245,11 +275,11 @@ struct Merge<'a> {
 }
 
 impl<'a> Merge<'a> {
-    fn new(layers: &'a [Layer], builder: PageBuilder) -> Self {
+    fn new(layers: &'a [Layer], size: u64, builder: PageBuilder) -> Self {
         let runtime = &layers[0].image.plugin().runtime;
         let last_tick = runtime.ticks() + 2 * runtime.limits.deadline_ticks;
         let answers = alloc::vec![Vec::new(); layers.len()];
-        Self { layers, builder, count: 0, last_tick, answers }
+        Self { layers, size, builder, count: 0, last_tick, answers }
     }
 
     /// Whether the page has cost all it may.
@@ -261,7 +291,7 @@ impl<'a> Merge<'a> {
     /// Appends to the builder, up to `end`, what layers from `depth` down hold.
     fn resolve(&mut self, depth: usize, end: u64) -> Result<()> {
         let layer = &self.layers[depth];
-        let size = layer.info().size;
+        let size = if depth == 0 { self.size } else { layer.info().size };
         let lowest = (self.layers.len() - 1) as u16;
         while self.builder.end() < end && !self.builder.is_full() && !self.is_spent() {
             let at = self.builder.end();
@@ -274,7 +304,7 @@ impl<'a> Merge<'a> {
                 Some(answer) => answer,
                 None => {
                     self.count += 1;
-                    layer.extents(at, end.min(size) - at)?
+                    layer.extents(at, end.min(size) - at, size)?
                 }
             };
             self.append(depth, &answer, end)?;

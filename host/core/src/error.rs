@@ -70,6 +70,9 @@ pub enum Error {
     /// A write to something opened read-only.
     #[error("opened read-only")]
     ReadOnly,
+    /// A change of a disk that stands still now, because another was put on top of it.
+    #[error("an overlay was put on top of the disk; changes go there")]
+    Frozen,
 }
 
 /// An error of the contract, with the plugin and the source it speaks of.

@@ -39,6 +39,20 @@ pub struct OpenImage {
     pub keys: Vec<(String, Vec<u8>)>,
     /// Free settings, format by format.
     pub settings: Vec<(String, String)>,
+    /// Random bytes, new for every open.
+    pub seed: [u8; 32],
+}
+
+/// What a new image is to hold.
+pub struct NewImage {
+    /// Size of its disk in bytes.
+    pub size: u64,
+    /// Bytes a logical sector.
+    pub logical_sector: u32,
+    /// What it differs from.
+    pub parent: Option<format::Parent>,
+    /// Seconds since 1970.
+    pub now: u64,
 }
 
 impl OpenImage {
@@ -51,6 +65,7 @@ impl OpenImage {
             snapshot: None,
             keys: Vec::new(),
             settings: Vec::new(),
+            seed: [0; 32],
         }
     }
 }
@@ -93,10 +108,49 @@ impl Image {
     /// [`Error::Format`] with the plugin's reason, [`Error::Trapped`],
     /// [`Error::Untrusted`] for descriptions that break the contract.
     pub fn open(plugin: Arc<Plugin>, options: OpenImage) -> Result<Self> {
+        Self::closed(plugin, options).described()
+    }
+
+    /// Makes a new image in the main source, which is empty, by the settings of
+    /// `options`, and opens it for writing.
+    ///
+    /// # Errors
+    /// As [`Image::open`].
+    pub fn create(plugin: Arc<Plugin>, options: OpenImage, new: &NewImage) -> Result<Self> {
+        let image = Self::closed(plugin, options);
+        let live = image.start(Some(new))?;
+        image.instance.lock().live = Some(live);
+        image.described()
+    }
+
+    /// Leaves the image as one that was closed properly: the last call, after
+    /// everything was flushed.
+    ///
+    /// # Errors
+    /// What the plugin answered.
+    pub fn close(&self) -> Result<()> {
+        if self.access() == Access::Read {
+            return Ok(());
+        }
+        self.call(|live| {
+            let image = live.bindings.fumehood_disk_format().image();
+            image.call_close(&mut live.store, live.image)
+        })?;
+        self.flush_sources()
+    }
+
+    /// Makes everything durable that was written to any of its sources.
+    pub(crate) fn flush_sources(&self) -> Result<()> {
+        let written = self.sources.read().writable();
+        written.iter().try_for_each(|source| Ok(source.flush()?))
+    }
+
+    /// An image that no instance has opened yet.
+    fn closed(plugin: Arc<Plugin>, options: OpenImage) -> Self {
         let mut sources = SourceTable::default();
         let main_id = sources.give(options.main.clone());
         let scratch_id = options.scratch.clone().map(|scratch| sources.give(scratch));
-        let mut image = Self {
+        Self {
             plugin,
             options,
             sources: Arc::new(RwLock::new(sources)),
@@ -111,23 +165,19 @@ impl Image {
                 warnings: Vec::new(),
             },
             disks: Vec::new(),
-        };
-        image.info = image.call(|live| {
-            live.bindings
-                .fumehood_disk_format()
-                .image()
-                .call_info(&mut live.store, live.image)
-                .map(Ok)
+        }
+    }
+
+    /// The same with what its plugin says of it.
+    fn described(mut self) -> Result<Self> {
+        let (info, disks) = self.call(|live| {
+            let image = live.bindings.fumehood_disk_format().image();
+            let info = image.call_info(&mut live.store, live.image)?;
+            Ok(Ok((info, image.call_disks(&mut live.store, live.image)?)))
         })?;
-        image.disks = image.call(|live| {
-            live.bindings
-                .fumehood_disk_format()
-                .image()
-                .call_disks(&mut live.store, live.image)
-                .map(Ok)
-        })?;
-        image.check_disks()?;
-        Ok(image)
+        (self.info, self.disks) = (info, disks);
+        self.check_disks()?;
+        Ok(self)
     }
 
     /// The plugin that opened it.
@@ -239,11 +289,12 @@ impl Image {
         }
         let mut live = match instance.live.take() {
             Some(live) => live,
-            None => match self.start() {
+            None => match self.start(None) {
                 Ok(live) => live,
                 Err(error) => return Err(self.count_fault(&mut instance, error)),
             },
         };
+        live.store.data_mut().begin_call();
         live.store.set_epoch_deadline(self.plugin.runtime.limits.deadline_ticks);
         match function(&mut live) {
             Ok(answer) => {
@@ -264,6 +315,13 @@ impl Image {
         }
         tracing::error!(plugin = self.plugin.name(), image = self.options.main.name(), "{error}");
         instance.faults += 1;
+        if self.access() == Access::ReadWrite {
+            // What the plugin placed and had not committed is gone with it: going on
+            // could write where something else lies. As after a crash, what was
+            // flushed is there when the image is opened again.
+            instance.failed = Some(error.to_string());
+            self.untrusted.store(true, Ordering::Relaxed);
+        }
         if instance.faults >= FAULT_LIMIT {
             let reason = format!("{FAULT_LIMIT} times in a row, {error}");
             instance.failed = Some(reason);
@@ -276,25 +334,42 @@ impl Image {
         Error::Format(error)
     }
 
-    /// A new instance with the image open in it.
-    fn start(&self) -> Result<Live> {
+    /// A new instance with the image open in it, or with a new one.
+    fn start(&self, new: Option<&NewImage>) -> Result<Live> {
         let imports = Imports::new(
             self.plugin.name(),
             self.plugin.runtime.limits.store_limits(),
             self.sources.clone(),
             self.options.grants.clone(),
+            self.plugin.runtime.ticks.clone(),
         );
         let mut store = self.plugin.store(imports);
-        match self.open_in(&mut store) {
+        match self.open_in(&mut store, new) {
             Ok(Ok((bindings, image))) => Ok(Live { store, bindings, image, disks: HashMap::new() }),
             Ok(Err(error)) => Err(self.format_error(error)),
             Err(error) => Err(self.plugin.trapped(&error, store.data())),
         }
     }
 
-    fn open_in(&self, store: &mut Store<Imports>) -> Answer<(ImageFormat, ResourceAny)> {
+    fn open_in(
+        &self,
+        store: &mut Store<Imports>,
+        new: Option<&NewImage>,
+    ) -> Answer<(ImageFormat, ResourceAny)> {
         let bindings = self.plugin.pre.instantiate(&mut *store)?;
         let main = store.data_mut().handle(self.main_id)?;
+        if let Some(new) = new {
+            let options = format::CreateOptions {
+                size: new.size,
+                logical_sector: new.logical_sector,
+                parent: new.parent.clone(),
+                settings: self.options.settings.clone(),
+                seed: self.options.seed.to_vec(),
+                now: new.now,
+            };
+            let image = bindings.fumehood_disk_format().call_create(store, main, &options)?;
+            return Ok(image.map(|image| (bindings, image)));
+        }
         let scratch = match self.scratch_id {
             Some(id) => Some(store.data_mut().handle(id)?),
             None => None,
@@ -312,6 +387,7 @@ impl Image {
             scratch,
             keys: self.options.keys.iter().map(key).collect(),
             settings: self.options.settings.clone(),
+            seed: self.options.seed.to_vec(),
         };
         let image = bindings.fumehood_disk_format().call_open(store, main, &options)?;
         Ok(image.map(|image| (bindings, image)))

@@ -7,6 +7,7 @@ use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use hashbrown::HashMap;
 use wasmtime::component::{Resource, ResourceTable};
@@ -26,6 +27,8 @@ const REFERENCE_LIMIT: usize = 4096;
 const NAMES_LIMIT: usize = 64 << 20;
 /// The most log lines of one instance.
 const LOG_LIMIT: u32 = 1000;
+/// So many times its deadline a call may last because storage is slow.
+const STORAGE_DEADLINES: u64 = 20;
 /// The most letters of one line: a log line, an error's text.
 const LINE_LIMIT: usize = 2048;
 
@@ -75,6 +78,12 @@ impl SourceTable {
     /// What the main source is granted for: nothing else is granted for more.
     fn main_access(&self) -> Access {
         self.entries.first().map_or(Access::Read, |main| main.access)
+    }
+
+    /// The open sources that were opened for writing.
+    pub(crate) fn writable(&self) -> Vec<Arc<dyn Source>> {
+        let open = self.entries.iter().filter_map(|entry| entry.source.as_ref());
+        open.filter(|source| source.access() == Access::ReadWrite).cloned().collect()
     }
 
     /// Whether `id` was declared, opened or not.
@@ -146,6 +155,12 @@ pub(crate) struct Imports {
     grants: Arc<dyn Grants>,
     plugin: String,
     lines: u32,
+    /// The runtime's ticks.
+    ticks: Arc<AtomicU64>,
+    /// Ticks that changes of sources took since the deadline was last set.
+    storage_ticks: u64,
+    /// Ticks that were granted for them in this call.
+    granted_ticks: u64,
     /// The last grave line: a panic's message, if it trapped.
     pub(crate) last_error: Option<String>,
 }
@@ -156,10 +171,27 @@ impl Imports {
         limits: wasmtime::StoreLimits,
         sources: Arc<RwLock<SourceTable>>,
         grants: Arc<dyn Grants>,
+        ticks: Arc<AtomicU64>,
     ) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(1 << 16);
-        Self { table, limits, sources, grants, plugin: plugin.into(), lines: 0, last_error: None }
+        Self {
+            table,
+            limits,
+            sources,
+            grants,
+            plugin: plugin.into(),
+            lines: 0,
+            ticks,
+            storage_ticks: 0,
+            granted_ticks: 0,
+            last_error: None,
+        }
+    }
+
+    /// A new call begins.
+    pub(crate) fn begin_call(&mut self) {
+        (self.storage_ticks, self.granted_ticks) = (0, 0);
     }
 
     /// A handle of the source numbered `id`, to hand to the plugin.
@@ -168,6 +200,29 @@ impl Imports {
             bail!("source {id} is not open");
         };
         Ok(self.table.push(Granted { id, source })?)
+    }
+}
+
+impl Imports {
+    /// Carries out a change of a source. Storage may take its time: what it takes is
+    /// not counted as the plugin's, up to a bound.
+    fn change<R>(
+        &mut self,
+        this: &Resource<Granted>,
+        change: impl FnOnce(&dyn Source) -> core::result::Result<R, SourceError>,
+    ) -> Result<core::result::Result<R, types::Error>> {
+        let source = &self.table.get(this)?.source;
+        let before = self.ticks.load(Ordering::Relaxed);
+        let answer = change(&**source);
+        self.storage_ticks += self.ticks.load(Ordering::Relaxed) - before;
+        Ok(answer.map_err(contract_error))
+    }
+
+    /// How many ticks more a call may last, for what storage took of its time.
+    pub(crate) fn more_time(&mut self, deadline: u64) -> Option<u64> {
+        let ticks = core::mem::take(&mut self.storage_ticks);
+        self.granted_ticks += ticks;
+        (ticks > 0 && self.granted_ticks <= deadline * STORAGE_DEADLINES).then_some(ticks)
     }
 }
 
@@ -253,7 +308,7 @@ impl source::HostSource for Imports {
         offset: u64,
         bytes: Vec<u8>,
     ) -> Result<core::result::Result<(), types::Error>> {
-        Ok(self.table.get(&this)?.source.write_at(offset, &bytes).map_err(contract_error))
+        self.change(&this, |source| source.write_at(offset, &bytes))
     }
 
     fn resize(
@@ -261,11 +316,29 @@ impl source::HostSource for Imports {
         this: Resource<Granted>,
         size: u64,
     ) -> Result<core::result::Result<(), types::Error>> {
-        Ok(self.table.get(&this)?.source.resize(size).map_err(contract_error))
+        self.change(&this, |source| source.resize(size))
     }
 
     fn flush(&mut self, this: Resource<Granted>) -> Result<core::result::Result<(), types::Error>> {
-        Ok(self.table.get(&this)?.source.flush().map_err(contract_error))
+        self.change(&this, |source| source.flush())
+    }
+
+    fn discard(
+        &mut self,
+        this: Resource<Granted>,
+        offset: u64,
+        length: u64,
+    ) -> Result<core::result::Result<bool, types::Error>> {
+        self.change(&this, |source| source.discard(offset, length))
+    }
+
+    fn zero(
+        &mut self,
+        this: Resource<Granted>,
+        offset: u64,
+        length: u64,
+    ) -> Result<core::result::Result<(), types::Error>> {
+        self.change(&this, |source| source.zero(offset, length))
     }
 
     fn drop(&mut self, this: Resource<Granted>) -> Result<()> {

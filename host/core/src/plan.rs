@@ -63,6 +63,19 @@ pub enum PieceKind {
 }
 
 impl PieceKind {
+    /// What stands `skip` bytes behind the beginning of a piece of this kind.
+    pub(crate) fn behind(&self, skip: u64) -> Self {
+        match self {
+            Self::Stored { source, offset, writable } => {
+                Self::Stored { source: *source, offset: offset + skip, writable: *writable }
+            }
+            Self::Encoded { block, skip: already } => {
+                Self::Encoded { block: block.clone(), skip: already + skip as u32 }
+            }
+            other => other.clone(),
+        }
+    }
+
     /// Whether the piece is known to read as zeroes.
     pub fn is_zero(&self) -> bool {
         matches!(self, PieceKind::Absent | PieceKind::Zero)

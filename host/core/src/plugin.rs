@@ -6,8 +6,8 @@ use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use wasmtime::Store;
 use wasmtime::component::Component;
+use wasmtime::{Store, UpdateDeadline};
 
 use crate::contract::{self, ImageFormat, ImageFormatPre, format};
 use crate::error::{Error, Result};
@@ -93,6 +93,7 @@ impl Plugin {
             self.runtime.limits.store_limits(),
             Arc::default(),
             Arc::new(NoGrants),
+            self.runtime.ticks.clone(),
         );
         let mut store = self.store(imports);
         let answer =
@@ -105,7 +106,14 @@ impl Plugin {
         let mut store = Store::new(self.runtime.engine(), imports);
         store.limiter(|imports| &mut imports.limits);
         store.set_hostcall_fuel(self.runtime.limits.answer);
-        store.set_epoch_deadline(self.runtime.limits.deadline_ticks);
+        let deadline = self.runtime.limits.deadline_ticks;
+        store.set_epoch_deadline(deadline);
+        store.epoch_deadline_callback(move |mut store| {
+            Ok(match store.data_mut().more_time(deadline) {
+                Some(ticks) => UpdateDeadline::Continue(ticks),
+                None => UpdateDeadline::Interrupt,
+            })
+        });
         store
     }
 

@@ -1,6 +1,7 @@
 //! The sandbox's engine: settings, limits, and the tick that deadlines count.
 
 use alloc::string::ToString;
+use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use wasmtime::component::{HasSelf, Linker};
@@ -47,7 +48,7 @@ pub struct Runtime {
     engine: Engine,
     linker: Linker<Imports>,
     pub(crate) limits: Limits,
-    ticks: AtomicU64,
+    pub(crate) ticks: Arc<AtomicU64>,
 }
 
 impl Runtime {
@@ -85,7 +86,7 @@ impl Runtime {
         contract::types::add_to_linker::<_, HasSelf<_>>(&mut linker, |imports| imports)?;
         contract::source::add_to_linker::<_, HasSelf<_>>(&mut linker, |imports| imports)?;
         contract::log::add_to_linker::<_, HasSelf<_>>(&mut linker, |imports| imports)?;
-        Ok(Self { engine, linker, limits, ticks: AtomicU64::new(0) })
+        Ok(Self { engine, linker, limits, ticks: Arc::default() })
     }
 
     /// Counts towards the deadline of every call under way. The embedder calls it

@@ -70,6 +70,34 @@ pub trait Source: Any + Send + Sync {
     fn flush(&self) -> Result<(), SourceError> {
         Ok(())
     }
+    /// These bytes are not needed: gives their storage back, if it can. True where
+    /// they read as zeroes from now on.
+    ///
+    /// # Errors
+    /// [`SourceError::ReadOnly`] unless opened for writing.
+    fn discard(&self, offset: u64, length: u64) -> Result<bool, SourceError> {
+        let _ = (offset, length);
+        match self.access() {
+            Access::ReadWrite => Ok(false),
+            Access::Read => Err(SourceError::ReadOnly(self.name().into())),
+        }
+    }
+    /// Writes zeroes, keeping the storage.
+    ///
+    /// # Errors
+    /// As [`Source::write_at`].
+    fn zero(&self, offset: u64, length: u64) -> Result<(), SourceError> {
+        const STEP: u64 = 1 << 16;
+        let zeroes = alloc::vec![0; STEP.min(length) as usize];
+        let end = offset.saturating_add(length);
+        let mut at = offset;
+        while at < end {
+            let step = STEP.min(end - at);
+            self.write_at(at, &zeroes[..step as usize])?;
+            at += step;
+        }
+        Ok(())
+    }
     /// Itself, for an embedder's mover that knows its own kinds of source.
     fn as_any(&self) -> &dyn Any;
 }

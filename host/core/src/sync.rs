@@ -2,9 +2,33 @@
 //! lock is taken over: nothing under these locks is left half-changed by a panic.
 
 #[cfg(not(feature = "std"))]
-pub use spin::{Mutex, MutexGuard, RwLock};
+pub use spin::{Mutex, RwLock};
 #[cfg(feature = "std")]
-pub use with_std::{Mutex, MutexGuard, RwLock};
+pub use with_std::{Mutex, RwLock, Waiters};
+#[cfg(not(feature = "std"))]
+pub use without_std::Waiters;
+
+#[cfg(not(feature = "std"))]
+mod without_std {
+    use spin::{Mutex, MutexGuard};
+
+    /// Those who wait for a change under a lock; here they look again and again.
+    #[derive(Debug, Default)]
+    pub struct Waiters;
+
+    impl Waiters {
+        pub fn wait<'a, T>(
+            &self,
+            mutex: &'a Mutex<T>,
+            guard: MutexGuard<'a, T>,
+        ) -> MutexGuard<'a, T> {
+            drop(guard);
+            core::hint::spin_loop();
+            mutex.lock()
+        }
+        pub fn wake_all(&self) {}
+    }
+}
 
 #[cfg(feature = "std")]
 mod with_std {
@@ -22,6 +46,24 @@ mod with_std {
         }
         pub fn lock(&self) -> MutexGuard<'_, T> {
             self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+    }
+
+    /// Those who wait for a change under a lock.
+    #[derive(Debug, Default)]
+    pub struct Waiters(sync::Condvar);
+
+    impl Waiters {
+        /// Gives the lock back until there may be a change.
+        pub fn wait<'a, T>(
+            &self,
+            _mutex: &'a Mutex<T>,
+            guard: MutexGuard<'a, T>,
+        ) -> MutexGuard<'a, T> {
+            self.0.wait(guard).unwrap_or_else(PoisonError::into_inner)
+        }
+        pub fn wake_all(&self) {
+            self.0.notify_all();
         }
     }
 

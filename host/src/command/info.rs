@@ -63,9 +63,11 @@ struct DiskReport {
 
 #[derive(Serialize)]
 struct ParentReport {
-    reference: String,
+    /// The references that the child prefers come first.
+    references: Vec<String>,
     format: Option<String>,
-    identity: Option<String>,
+    /// The parent must have one of these.
+    identities: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -155,9 +157,9 @@ fn disk_report(image: &Image, number: usize, disk: &DiskInfo) -> DiskReport {
         },
         identity: disk.identity.clone(),
         parent: disk.parent.as_ref().map(|parent| ParentReport {
-            reference: parent.reference.clone(),
+            references: parent.references.clone(),
             format: parent.format.clone(),
-            identity: parent.identity.clone(),
+            identities: parent.identities.clone(),
         }),
         chain,
         chain_error,
@@ -220,7 +222,7 @@ fn print_disk(disk: &DiskReport) {
     }
     if let Some(parent) = &disk.parent {
         let format = parent.format.as_deref().unwrap_or("not recorded");
-        output::field("  parent", &format!("{} (format {format})", parent.reference));
+        output::field("  parent", &format!("{} (format {format})", parent.references.join(" or ")));
     }
     for (depth, layer) in disk.chain.iter().enumerate().skip(1) {
         output::field(&format!("  chain {depth}"), &format!("{} ({})", layer.name, layer.format));

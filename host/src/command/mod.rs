@@ -17,6 +17,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
+use fumehood::core::Access;
 use fumehood::{Engine, EngineOptions, Image, OpenOptions};
 use tracing_subscriber::EnvFilter;
 
@@ -86,7 +87,12 @@ fn setting(text: &str) -> Result<(String, String), String> {
 
 impl ImageArguments {
     fn open(&self, engine: &Engine) -> Result<Image> {
+        self.open_for(engine, Access::Read)
+    }
+
+    fn open_for(&self, engine: &Engine, access: Access) -> Result<Image> {
         let options = OpenOptions {
+            access,
             format: self.format.clone(),
             parent_format: self.parent_format.clone(),
             allow: self.allow.clone(),

@@ -40,6 +40,11 @@ impl BlockCache {
         self.cache.peek(block).is_some()
     }
 
+    /// Forgets a block whose place may be used for another.
+    pub(super) fn forget(&self, block: &Block) {
+        self.cache.remove(block);
+    }
+
     /// Fills `buffer` from the decoded bytes of `block`, `skip` bytes into them.
     pub(super) fn read(
         &self,

@@ -11,6 +11,7 @@ use fumehood_core::{Disk, Error as CoreError, Piece, PieceKind};
 use rayon::prelude::*;
 
 use self::blocks::BlockCache;
+pub(crate) use self::write::Emptying;
 use crate::error::Result;
 
 /// Moves bytes for one disk.

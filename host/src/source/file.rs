@@ -5,13 +5,18 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use fumehood_core::{Access, Source, SourceError};
-use rustix::fs::OFlags;
+use rustix::fs::{FallocateFlags, OFlags};
+use rustix::io::Errno;
 
+use super::lock::Locks;
 use crate::error::{Error, Result};
+
+/// Zeroes are written in steps of so many bytes where the file system has no better.
+const ZEROES: u64 = 1 << 20;
 
 /// A regular file or a block device. A read-only one is opened so in the kernel.
 #[derive(Debug)]
@@ -20,6 +25,12 @@ pub struct FileSource {
     file: Arc<File>,
     size: AtomicU64,
     access: Access,
+    /// Whether something was written since the last flush began.
+    dirty: AtomicBool,
+    /// Held while the file is flushed; true for good once that failed: the system may
+    /// have dropped what it could not write, and would say nothing the next time.
+    flushing: Mutex<bool>,
+    locks: Locks,
 }
 
 impl FileSource {
@@ -43,14 +54,39 @@ impl FileSource {
     /// Takes a file that is open already.
     ///
     /// # Errors
-    /// What the system says of its size, or that it is no file or block device.
+    /// What the system says of its size, that it is no file or block device, or that
+    /// another process uses it in a way that does not go with `access`.
     pub fn from_file(name: &str, mut file: File, access: Access) -> io::Result<Self> {
         let kind = file.metadata()?.file_type();
         if !kind.is_file() && !kind.is_block_device() {
             return Err(io::Error::other("it is neither a regular file nor a block device"));
         }
         let size = file.seek(SeekFrom::End(0))?;
-        Ok(Self { name: name.into(), file: Arc::new(file), size: AtomicU64::new(size), access })
+        let locks = Locks::take(&file, access)?;
+        Ok(Self {
+            name: name.into(),
+            file: Arc::new(file),
+            size: AtomicU64::new(size),
+            access,
+            dirty: AtomicBool::new(false),
+            flushing: Mutex::new(false),
+            locks,
+        })
+    }
+
+    /// Nothing is written from here on: others may read the file too.
+    pub(crate) fn share_for_reading(&self) {
+        self.locks.share_for_reading(&self.file);
+    }
+
+    /// Changes the file's storage without moving bytes.
+    fn allocate(&self, offset: u64, length: u64, flags: FallocateFlags) -> Result<bool, Errno> {
+        self.dirty.store(true, Ordering::Relaxed);
+        match rustix::fs::fallocate(&*self.file, flags, offset, length) {
+            Ok(()) => Ok(true),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::NODEV) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// The open file, for movers that can do better than read and copy.
@@ -104,6 +140,7 @@ impl Source for FileSource {
         if bytes.is_empty() {
             return Ok(());
         }
+        self.dirty.store(true, Ordering::Relaxed);
         self.file
             .write_all_at(bytes, offset)
             .map_err(|error| self.failed("writing", offset, &error))?;
@@ -113,6 +150,7 @@ impl Source for FileSource {
 
     fn resize(&self, size: u64) -> Result<(), SourceError> {
         self.require_write()?;
+        self.dirty.store(true, Ordering::Relaxed);
         self.file.set_len(size).map_err(|error| self.failed("resizing", size, &error))?;
         self.size.store(size, Ordering::Relaxed);
         Ok(())
@@ -122,7 +160,52 @@ impl Source for FileSource {
         if self.access == Access::Read {
             return Ok(());
         }
-        self.file.sync_data().map_err(|error| self.failed("flushing", 0, &error))
+        let mut failed = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
+        if *failed {
+            return Err(SourceError::Io(format!(
+                "{} could not be flushed once; what was written since is not safe",
+                self.name
+            )));
+        }
+        if !self.dirty.swap(false, Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.file.sync_data().map_err(|error| {
+            *failed = true;
+            self.failed("flushing", 0, &error)
+        })
+    }
+
+    fn discard(&self, offset: u64, length: u64) -> Result<bool, SourceError> {
+        self.require_write()?;
+        let end = offset.saturating_add(length).min(self.size());
+        if offset >= end {
+            return Ok(true);
+        }
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        self.allocate(offset, end - offset, flags)
+            .map_err(|error| self.failed("discarding", offset, &error.into()))
+    }
+
+    fn zero(&self, offset: u64, length: u64) -> Result<(), SourceError> {
+        self.require_write()?;
+        if length == 0 {
+            return Ok(());
+        }
+        let done = self.allocate(offset, length, FallocateFlags::ZERO_RANGE);
+        if done.map_err(|error| self.failed("zeroing", offset, &error.into()))? {
+            self.size.fetch_max(offset + length, Ordering::Relaxed);
+            return Ok(());
+        }
+        let zeroes = vec![0; ZEROES.min(length) as usize];
+        let end = offset.saturating_add(length);
+        let mut at = offset;
+        while at < end {
+            let step = ZEROES.min(end - at);
+            self.write_at(at, &zeroes[..step as usize])?;
+            at += step;
+        }
+        Ok(())
     }
 
     fn as_any(&self) -> &dyn Any {

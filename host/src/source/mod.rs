@@ -1,6 +1,7 @@
 //! Sources: files, block devices, sets of split parts, and scratch.
 
 mod file;
+mod lock;
 mod scratch;
 mod split;
 

@@ -136,8 +136,8 @@ impl Image for Qcow2Image {
         let granularity = self.header.geometry.granularity() as u32;
         let mut info = DiskInfo::new(self.map.disk_size, granularity);
         info.parent = self.header.backing_file.as_ref().map(|reference| Parent {
-            reference: reference.clone(),
-            identity: None,
+            references: vec![reference.clone()],
+            identities: Vec::new(),
             format: self.header.extensions.backing_format.clone(),
         });
         vec![info]

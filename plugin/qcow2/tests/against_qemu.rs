@@ -220,7 +220,7 @@ fn a_backing_file_is_named() {
     let opened = open(&bench.bytes("overlay.qcow2"), None, &[]).unwrap();
     let parent = opened.image.disks().remove(0).parent.unwrap();
     assert_eq!(
-        (parent.reference.as_str(), parent.format.as_deref()),
+        (parent.references[0].as_str(), parent.format.as_deref()),
         ("base.qcow2", Some("qcow2"))
     );
     let extents = opened.image.disk(0).unwrap().extents(0, SIZE).unwrap();

@@ -18,7 +18,7 @@ fn the_sound_image_says_what_it_is() {
     let info = &opened.image.disks()[0];
     let parent = info.parent.as_ref().unwrap();
     assert_eq!((info.size, info.granularity), (DISK_SIZE, 512));
-    assert_eq!((parent.reference.as_str(), parent.format.as_deref()), ("base.raw", Some("raw")));
+    assert_eq!((parent.references[0].as_str(), parent.format.as_deref()), ("base.raw", Some("raw")));
     let info = opened.image.info();
     assert!(info.warnings.is_empty());
     assert_eq!((info.snapshots[0].id.as_str(), info.snapshots[0].name.as_str()), ("7", "first"));

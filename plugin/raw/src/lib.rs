@@ -104,7 +104,7 @@ impl Disk for RawImage {
             return Err(Error::ReadOnly);
         }
         self.checked_end(offset, length)?;
-        Ok(vec![Placement { offset, length, stored: self.stored(offset), fresh: false }])
+        Ok(vec![Placement { offset, length, stored: self.stored(offset), fresh: false, zeroed: false }])
     }
 
     fn commit(&mut self, ranges: &[(u64, u64)]) -> Result<()> {
@@ -112,17 +112,12 @@ impl Disk for RawImage {
         ranges.iter().try_for_each(|(offset, length)| self.checked_end(*offset, *length).map(drop))
     }
 
-    fn zero(&mut self, offset: u64, length: u64, _drop: bool) -> Result<()> {
-        const STEP: u64 = 1 << 20;
-        let end = self.checked_end(offset, length)?;
-        let zeroes = vec![0; STEP.min(length) as usize];
-        let mut at = offset;
-        while at < end {
-            let step = STEP.min(end - at);
-            self.main.write(at, &zeroes[..step as usize])?;
-            at += step;
+    fn zero(&mut self, offset: u64, length: u64, drop: bool) -> Result<()> {
+        self.checked_end(offset, length)?;
+        if drop && self.main.discard(offset, length)? {
+            return Ok(());
         }
-        Ok(())
+        self.main.zero(offset, length)
     }
 
     fn flush(&mut self) -> Result<()> {

@@ -15,7 +15,7 @@ use crate::extent::{
     Codec, Content, Digest, DigestKind, DigestValue, Encoded, Extent, Placement, Stored,
 };
 use crate::format::{
-    Confidence, Contents, CreateOptions, Disk, DiskInfo, Finding, Format, Glimpse, Image,
+    Confidence, Contents, CreateOptions, Disk, DiskInfo, Encoding, Finding, Format, Glimpse, Image,
     ImageInfo, Key, OpenOptions, Parent, SnapshotInfo,
 };
 use crate::source::{Access, Host, Level, Source, SourceHandle};
@@ -76,6 +76,7 @@ impl<F: Format + 'static> wit::Guest for Component<F> {
                 .map(|key| Key { id: key.id, secret: key.secret })
                 .collect(),
             settings: options.settings,
+            seed: seed(&options.seed)?,
         };
         let image = F::open(Rc::new(Granted(main)), Rc::new(Imported), options)?;
         Ok(wit::Image::new(OpenImage(image)))
@@ -87,16 +88,20 @@ impl<F: Format + 'static> wit::Guest for Component<F> {
     ) -> core::result::Result<wit::Image, types::Error> {
         let options = CreateOptions {
             size: options.size,
-            parent: options.parent.map(|parent| Parent {
-                reference: parent.reference,
-                identity: parent.identity,
-                format: parent.format,
-            }),
+            logical_sector: options.logical_sector,
+            parent: options.parent.map(Into::into),
             settings: options.settings,
+            seed: seed(&options.seed)?,
+            now: options.now,
         };
         let image = F::create(Rc::new(Granted(main)), Rc::new(Imported), options)?;
         Ok(wit::Image::new(OpenImage(image)))
     }
+}
+
+/// Random bytes that the host gave.
+fn seed(bytes: &[u8]) -> Result<[u8; 32]> {
+    bytes.try_into().map_err(|_| Error::Io("the host gave a seed of another length".into()))
 }
 
 /// An image behind a resource handle.
@@ -119,6 +124,10 @@ impl wit::GuestImage for OpenImage {
 
     fn document(&self, name: String) -> core::result::Result<Vec<u8>, types::Error> {
         Ok(self.0.document(&name)?)
+    }
+
+    fn close(&self) -> core::result::Result<(), types::Error> {
+        Ok(self.0.close()?)
     }
 }
 
@@ -149,6 +158,14 @@ impl wit::GuestDisk for OpenDisk {
         Ok(placements.into_iter().map(Into::into).collect())
     }
 
+    fn place_encoded(
+        &self,
+        offset: u64,
+        stored_length: u32,
+    ) -> core::result::Result<wit::Stored, types::Error> {
+        Ok(self.0.borrow_mut().place_encoded(offset, stored_length)?.into())
+    }
+
     fn commit(&self, ranges: Vec<wit::Range>) -> core::result::Result<(), types::Error> {
         let ranges: Vec<_> = ranges.into_iter().map(|range| (range.offset, range.length)).collect();
         Ok(self.0.borrow_mut().commit(&ranges)?)
@@ -164,6 +181,10 @@ impl wit::GuestDisk for OpenDisk {
 
     fn resize(&self, size: u64) -> core::result::Result<(), types::Error> {
         Ok(self.0.borrow_mut().resize(size)?)
+    }
+
+    fn rebase(&self, parent: Option<wit::Parent>) -> core::result::Result<(), types::Error> {
+        Ok(self.0.borrow_mut().rebase(parent.map(Into::into))?)
     }
 
     fn check(&self, repair: bool) -> core::result::Result<Vec<wit::Finding>, types::Error> {
@@ -199,6 +220,12 @@ impl Source for Granted {
     }
     fn flush(&self) -> Result<()> {
         Ok(self.0.flush()?)
+    }
+    fn discard(&self, offset: u64, length: u64) -> Result<bool> {
+        Ok(self.0.discard(offset, length)?)
+    }
+    fn zero(&self, offset: u64, length: u64) -> Result<()> {
+        Ok(self.0.zero(offset, length)?)
     }
 }
 
@@ -333,8 +360,22 @@ impl From<Extent> for wit::Extent {
 
 impl From<Placement> for wit::Placement {
     fn from(placement: Placement) -> Self {
-        let Placement { offset, length, stored, fresh } = placement;
-        Self { offset, length, stored: stored.into(), fresh }
+        let Placement { offset, length, stored, fresh, zeroed } = placement;
+        Self { offset, length, stored: stored.into(), fresh, zeroed }
+    }
+}
+
+impl From<wit::Parent> for Parent {
+    fn from(parent: wit::Parent) -> Self {
+        let wit::Parent { references, identities, format } = parent;
+        Self { references, identities, format }
+    }
+}
+
+impl From<Parent> for wit::Parent {
+    fn from(parent: Parent) -> Self {
+        let Parent { references, identities, format } = parent;
+        Self { references, identities, format }
     }
 }
 
@@ -358,12 +399,11 @@ impl From<DiskInfo> for wit::DiskInfo {
                 Contents::Volume => wit::Contents::Volume,
                 Contents::File => wit::Contents::File,
             },
-            parent: info.parent.map(|Parent { reference, identity, format }| wit::Parent {
-                reference,
-                identity,
-                format,
-            }),
+            parent: info.parent.map(Into::into),
             identity: info.identity,
+            encoding: info
+                .encoding
+                .map(|Encoding { codec, unit }| wit::Encoding { codec: codec.into(), unit }),
             digests: info
                 .digests
                 .into_iter()

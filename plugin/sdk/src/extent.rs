@@ -123,8 +123,12 @@ pub struct Placement {
     pub length: u64,
     /// Where the bytes go.
     pub stored: Stored,
-    /// New here: the host fills the rest of the granule and commits it.
+    /// New here, in whole granules: the host fills what is not written of a granule
+    /// from what was visible before, and commits it. Otherwise the bytes are there
+    /// already and are written in place.
     pub fresh: bool,
+    /// The room reads as zeroes now, so zeroes need not be written to it.
+    pub zeroed: bool,
 }
 
 /// Builds an answer of extents in order, joining neighbours that continue each other.

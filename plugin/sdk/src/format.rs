@@ -6,7 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::error::{Error, Result};
-use crate::extent::{DigestKind, Extent, Placement};
+use crate::extent::{Codec, DigestKind, Extent, Placement, Stored};
 use crate::source::{Access, Host, SourceHandle};
 
 /// What a plugin says of itself.
@@ -71,6 +71,8 @@ pub struct OpenOptions {
     pub keys: Vec<Key>,
     /// Free settings, format by format.
     pub settings: Vec<(String, String)>,
+    /// Random bytes, new for every open: what UUIDs are made from.
+    pub seed: [u8; 32],
 }
 
 impl OpenOptions {
@@ -82,6 +84,7 @@ impl OpenOptions {
             scratch: None,
             keys: Vec::new(),
             settings: Vec::new(),
+            seed: [0; 32],
         }
     }
 }
@@ -91,21 +94,51 @@ impl OpenOptions {
 pub struct CreateOptions {
     /// Size of the disk in bytes.
     pub size: u64,
+    /// Bytes a logical sector; formats that record none take 512 only.
+    pub logical_sector: u32,
     /// What it differs from, if anything.
     pub parent: Option<Parent>,
-    /// Free settings, format by format.
+    /// Free settings, format by format. One that the format does not know is
+    /// [`Error::Unsupported`], with the ones it knows.
     pub settings: Vec<(String, String)>,
+    /// Random bytes, new for every call: what UUIDs are made from.
+    pub seed: [u8; 32],
+    /// Seconds since 1970.
+    pub now: u64,
+}
+
+impl CreateOptions {
+    /// A disk of `size` bytes with 512-byte sectors, without a parent.
+    pub fn new(size: u64) -> Self {
+        Self {
+            size,
+            logical_sector: 512,
+            parent: None,
+            settings: Vec::new(),
+            seed: [0; 32],
+            now: 0,
+        }
+    }
 }
 
 /// What a differencing disk was made on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parent {
-    /// As the image names it; a hint, the host decides what to open.
-    pub reference: String,
-    /// Identity the parent must show, if recorded.
-    pub identity: Option<String>,
+    /// How the image names it, best first; hints, the host decides what to open.
+    pub references: Vec<String>,
+    /// The parent must show one of these, if any is recorded.
+    pub identities: Vec<String>,
     /// Its format, if recorded.
     pub format: Option<String>,
+}
+
+/// How a disk takes encoded writes ([`Disk::place_encoded`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Encoding {
+    /// How a unit is encoded.
+    pub codec: Codec,
+    /// Bytes of the disk a unit, each encoded on its own.
+    pub unit: u32,
 }
 
 /// What a disk holds.
@@ -147,6 +180,8 @@ pub struct DiskInfo {
     pub parent: Option<Parent>,
     /// What a child would record of it.
     pub identity: Option<String>,
+    /// Whether [`Disk::place_encoded`] works, and with what.
+    pub encoding: Option<Encoding>,
     /// Digests stored over the whole disk.
     pub digests: Vec<DiskDigest>,
     /// For a volume: where it lay on its disk.
@@ -170,6 +205,7 @@ impl DiskInfo {
             contents: Contents::Disk,
             parent: None,
             identity: None,
+            encoding: None,
             digests: Vec::new(),
             start_on_disk: None,
             disk_signature: None,
@@ -234,7 +270,8 @@ pub trait Format {
     fn open(main: SourceHandle, host: Rc<dyn Host>, options: OpenOptions)
     -> Result<Box<dyn Image>>;
 
-    /// Makes a new, empty image in `main` and opens it.
+    /// Makes a new image in `main`, which is empty, and opens it for writing. It is
+    /// on storage after the first [`Disk::flush`].
     ///
     /// # Errors
     /// [`Error::Unsupported`] unless [`Description::can_create`].
@@ -266,6 +303,14 @@ pub trait Image {
     fn document(&self, name: &str) -> Result<Vec<u8>> {
         Err(Error::Missing(name.into()))
     }
+    /// The last call, after writing: gives back what was placed and never
+    /// committed, and leaves the image as one that was closed properly.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::NoSpace`].
+    fn close(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// An opened disk: a map from its bytes to where they lie.
@@ -290,7 +335,9 @@ pub trait Disk {
         Err(Error::OutOfRange)
     }
 
-    /// Makes room for a write; nothing is visible until [`Disk::commit`].
+    /// Makes room for a write: placements in order and gapless that cover the range
+    /// and may reach past it. Nothing is visible until [`Disk::commit`]. Asked again
+    /// for what was placed and not committed, it gives the same room, not `zeroed`.
     ///
     /// # Errors
     /// [`Error::ReadOnly`], [`Error::NoSpace`].
@@ -299,7 +346,19 @@ pub trait Disk {
         Err(Error::ReadOnly)
     }
 
-    /// Links placed ranges (offset, length) that now hold their bytes.
+    /// Room for `stored_length` encoded bytes that hold the whole unit at `offset`
+    /// ([`DiskInfo::encoding`]); the host writes them there and commits the unit.
+    ///
+    /// # Errors
+    /// [`Error::ReadOnly`], [`Error::NoSpace`].
+    fn place_encoded(&mut self, offset: u64, stored_length: u32) -> Result<Stored> {
+        let _ = (offset, stored_length);
+        Err(Error::ReadOnly)
+    }
+
+    /// Links placed ranges (offset, length), multiples of the granularity or
+    /// reaching the disk's end, that now hold their bytes. All that host or plugin
+    /// wrote to any source before this call is durable by now.
     ///
     /// # Errors
     /// [`Error::OutOfRange`] for a range that was not placed.
@@ -308,7 +367,11 @@ pub trait Disk {
         Err(Error::ReadOnly)
     }
 
-    /// Makes the range read as zeroes; with `drop`, storage may be given back.
+    /// Makes the range, multiples of the granularity or reaching the disk's end,
+    /// read as zeroes, whatever a parent holds; with `drop`, storage is given back.
+    /// Room placed there and not committed is forgotten. Storage given back is not
+    /// placed again before a [`Disk::flush`]: until then a crash may bring its old
+    /// link back.
     ///
     /// # Errors
     /// [`Error::ReadOnly`], [`Error::OutOfRange`].
@@ -317,7 +380,7 @@ pub trait Disk {
         Err(Error::ReadOnly)
     }
 
-    /// All that was committed survives a crash from here on.
+    /// All that was committed, zeroed or resized survives a crash from here on.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -325,12 +388,22 @@ pub trait Disk {
         Ok(())
     }
 
-    /// Grows or shrinks the disk.
+    /// Grows (zeroes behind the old end) or shrinks the disk, to a multiple of the
+    /// logical sector. Nothing is placed and uncommitted at this call.
     ///
     /// # Errors
     /// [`Error::ReadOnly`], [`Error::Unsupported`].
     fn resize(&mut self, size: u64) -> Result<()> {
         let _ = size;
+        Err(Error::ReadOnly)
+    }
+
+    /// Records another parent, or none. The contents are the host's concern.
+    ///
+    /// # Errors
+    /// [`Error::ReadOnly`], [`Error::Unsupported`].
+    fn rebase(&mut self, parent: Option<Parent>) -> Result<()> {
+        let _ = parent;
         Err(Error::ReadOnly)
     }
 

@@ -43,7 +43,7 @@ pub use extent::{
     Codec, Content, Digest, DigestKind, DigestValue, Encoded, Extent, Extents, Placement, Stored,
 };
 pub use format::{
-    Confidence, Contents, CreateOptions, Description, Disk, DiskDigest, DiskInfo, Finding, Format,
+    Confidence, Contents, CreateOptions, Description, Disk, DiskDigest, DiskInfo, Encoding, Finding, Format,
     Glimpse, Image, ImageInfo, Key, OpenOptions, Parent, SnapshotInfo,
 };
 pub use source::{Access, Host, Level, Source, SourceHandle};

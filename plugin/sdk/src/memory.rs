@@ -85,6 +85,19 @@ impl Source for MemorySource {
         self.bytes.borrow_mut().resize(size, 0);
         Ok(())
     }
+    fn discard(&self, offset: u64, length: u64) -> Result<bool> {
+        let mut bytes = self.bytes.borrow_mut();
+        let size = bytes.len() as u64;
+        let range = offset.min(size) as usize..offset.saturating_add(length).min(size) as usize;
+        if self.writable {
+            bytes[range].fill(0);
+        }
+        Ok(self.writable)
+    }
+    fn zero(&self, offset: u64, length: u64) -> Result<()> {
+        let length = usize::try_from(length).map_err(|_| Error::NoSpace)?;
+        self.write(offset, &vec![0; length])
+    }
 }
 
 /// A host that grants the named byte strings it was given, and nothing else.

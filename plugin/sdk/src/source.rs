@@ -56,6 +56,23 @@ pub trait Source {
     fn flush(&self) -> Result<()> {
         Ok(())
     }
+    /// These bytes are not needed: their storage may be given back to the file
+    /// system. True where they read as zeroes from now on.
+    ///
+    /// # Errors
+    /// [`Error::ReadOnly`] unless it was granted for writing.
+    fn discard(&self, offset: u64, length: u64) -> Result<bool> {
+        let _ = (offset, length);
+        Err(Error::ReadOnly)
+    }
+    /// Writes zeroes, without moving them; storage is kept.
+    ///
+    /// # Errors
+    /// As [`Source::write`].
+    fn zero(&self, offset: u64, length: u64) -> Result<()> {
+        let _ = (offset, length);
+        Err(Error::ReadOnly)
+    }
 }
 
 /// How grave a log line is.

@@ -47,6 +47,7 @@ pub fn place(attacker: &Attacker, offset: u64, length: u64) -> Result<Vec<Placem
         length: GRANULE,
         stored: attacker.stored(ROOM),
         fresh: !is_set(attacker, LINKED)?,
+        zeroed: false,
     };
     let stored = |stored: Stored| Placement { stored, ..honest.clone() };
     Ok(vec![match attacker.attack.as_str() {

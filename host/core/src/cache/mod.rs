@@ -94,6 +94,22 @@ impl ExtentCache {
         }
     }
 
+    /// Forgets everything from `offset` on.
+    pub(crate) fn forget_from(&self, offset: u64) {
+        let first = offset >> self.page_shift;
+        for shard in &self.shards {
+            let mut shard = shard.write();
+            let Shard { pages, cost } = &mut *shard;
+            pages.retain(|number, slot| {
+                let keep = *number < first;
+                if !keep {
+                    *cost -= slot.page.cost();
+                }
+                keep
+            });
+        }
+    }
+
     fn shard(&self, number: u64) -> &RwLock<Shard> {
         &self.shards[number as usize % SHARDS]
     }

@@ -1,0 +1,167 @@
+//! Making new images, stand-alone or on top of a parent.
+
+use std::fs::{File, OpenOptions as FileOptions};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use fumehood_core::contract::format::Parent;
+use fumehood_core::{self as core, Access, NewImage, OpenImage, Plugin};
+
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::identity;
+use crate::image::{Image, OpenOptions, seed};
+use crate::policy::Policy;
+use crate::remember;
+use crate::source::FileSource;
+
+/// What a new image is to be.
+#[derive(Debug, Clone)]
+pub struct CreateOptions {
+    /// The format, by its plugin's name.
+    pub format: String,
+    /// Size of its disk in bytes.
+    pub size: u64,
+    /// Bytes a logical sector.
+    pub logical_sector: u32,
+    /// What it differs from.
+    pub parent: Option<NewParent>,
+    /// Free settings, format by format.
+    pub settings: Vec<(String, String)>,
+}
+
+impl CreateOptions {
+    /// A stand-alone disk of `size` bytes with 512-byte sectors.
+    pub fn new(format: impl Into<String>, size: u64) -> Self {
+        let (parent, settings) = (None, Vec::new());
+        Self { format: format.into(), size, logical_sector: 512, parent, settings }
+    }
+
+    /// A differencing disk of the size and sectors of the disk `number` of `image`.
+    ///
+    /// # Errors
+    /// [`Error::Chain`] for a disk that is not there or not whole, and where its first
+    /// and last bytes, which identify it, cannot be read.
+    pub fn on(format: impl Into<String>, image: &Image, number: u32) -> Result<Self> {
+        let (format, (layers, _)) = (format.into(), image.chain(number)?);
+        let info = &image.disks()[number as usize];
+        let own = identity::own(&layers).filter(|_| image.format() == format);
+        let identity = match own {
+            Some(own) => own.to_owned(),
+            None => identity::of_contents(&layers)?,
+        };
+        let parent = NewParent {
+            path: image.path().to_path_buf(),
+            format: image.format().to_owned(),
+            identity,
+        };
+        Ok(Self {
+            format,
+            size: info.size,
+            logical_sector: info.logical_sector,
+            parent: Some(parent),
+            settings: Vec::new(),
+        })
+    }
+}
+
+/// The parent of a new image.
+#[derive(Debug, Clone)]
+pub struct NewParent {
+    /// Its path, absolute. It is recorded relative to the new image where it lies in
+    /// that image's folder or beneath.
+    pub path: PathBuf,
+    /// Its format.
+    pub format: String,
+    /// What it is recognised by.
+    pub identity: String,
+}
+
+impl NewParent {
+    /// As the image at `child` (an absolute path) records it.
+    pub(crate) fn seen_from(&self, child: &Path) -> Result<Parent> {
+        let folder = child.parent().unwrap_or(Path::new("/"));
+        let path = self.path.strip_prefix(folder).unwrap_or(&self.path);
+        let reference = path.to_str().ok_or_else(|| {
+            Error::Chain(format!("{} cannot be recorded: it is not UTF-8", self.path.display()))
+        })?;
+        // A colon before the first slash would be read as a protocol.
+        let plain = path.is_absolute() || !reference.contains(':');
+        let reference = if plain { reference.to_owned() } else { format!("./{reference}") };
+        Ok(Parent {
+            references: vec![reference],
+            identities: vec![self.identity.clone()],
+            format: Some(self.format.clone()),
+        })
+    }
+}
+
+/// The parent that the top of `disk` has.
+pub(crate) fn parent_of(disk: &crate::disk::Disk) -> Result<NewParent> {
+    let layers = &disk.core().layers()[1..];
+    let parent = &layers[0];
+    let format = parent.image.plugin().name().to_owned();
+    let top = &disk.core().layers()[0];
+    let own = identity::own(layers).filter(|_| top.image.plugin().name() == format);
+    let identity = match own {
+        Some(own) => own.to_owned(),
+        None => identity::of_contents(layers)?,
+    };
+    Ok(NewParent { path: disk.paths()[1].clone(), format, identity })
+}
+
+/// [`Engine::create`].
+pub(crate) fn create(engine: &Engine, path: &Path, options: &CreateOptions) -> Result<Image> {
+    let plugin = engine.plugin(&options.format)?;
+    let shown = path.display();
+    let made = FileOptions::new().read(true).write(true).create_new(true).open(path);
+    let file = made.map_err(Error::io(format!("cannot make {shown}")))?;
+    let image = fill(engine, plugin, path, file, options);
+    if image.is_err() {
+        // What went wrong is told; that it could not be tidied up says no more.
+        let _ = std::fs::remove_file(path);
+    }
+    image
+}
+
+fn fill(
+    engine: &Engine,
+    plugin: Arc<Plugin>,
+    path: &Path,
+    file: File,
+    options: &CreateOptions,
+) -> Result<Image> {
+    let shown = path.display();
+    let path = path.canonicalize().map_err(Error::io(format!("cannot find {shown}")))?;
+    remember::record(&path, plugin.name())?;
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+    let main = FileSource::from_file(&name, file, Access::ReadWrite)
+        .map_err(Error::io(format!("cannot open {shown}")))?;
+    let parent = options.parent.as_ref();
+    let open_options = OpenOptions {
+        format: Some(options.format.clone()),
+        access: Access::ReadWrite,
+        // The operator named the parent.
+        allow: parent.map(|parent| parent.path.clone()).into_iter().collect(),
+        ..OpenOptions::default()
+    };
+    let policy = Policy::new(&path, &open_options.allow)?;
+    let open = OpenImage {
+        grants: Arc::new(policy.for_image(&path, Access::ReadWrite)),
+        settings: options.settings.clone(),
+        seed: seed()?,
+        ..OpenImage::alone(Arc::new(main))
+    };
+    let new = NewImage {
+        size: options.size,
+        logical_sector: options.logical_sector,
+        parent: parent.map(|parent| parent.seen_from(&path)).transpose()?,
+        now: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+    };
+    let image = Arc::new(core::Image::create(plugin, open, &new)?);
+    let image = Image::new(engine, image, path, policy, open_options);
+    // From here on a crash leaves a whole image.
+    image.disk(0)?.flush()?;
+    Ok(image)
+}

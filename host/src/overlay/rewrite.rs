@@ -1,0 +1,93 @@
+//! Writing an overlay anew: empty, or without what reads as zeroes.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use fumehood_core::Access;
+
+use super::live::beside;
+use super::settings;
+use crate::copy::{CopyOptions, copy};
+use crate::create::{self, CreateOptions};
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::image::{Image, OpenOptions};
+
+/// Forgets what the overlay at `path` holds: an empty one on the same parent takes
+/// its place.
+///
+/// # Errors
+/// [`Error::Chain`] for an image without a parent, and as [`Engine::open`].
+pub fn discard(engine: &Engine, path: &Path, options: OpenOptions) -> Result<()> {
+    let options = OpenOptions { access: Access::ReadWrite, ..options };
+    let image = engine.open(path, options)?;
+    if image.disk(0)?.core().layers().len() < 2 {
+        let shown = path.display();
+        return Err(Error::Chain(format!(
+            "{shown} has no parent: without it nothing would be left"
+        )));
+    }
+    replace(&image, |_| Ok(()))
+}
+
+/// Writes the image at `path` anew, without what reads as zeroes and was given back.
+///
+/// # Errors
+/// As [`Engine::open`] and [`copy`]; the image is then as it was.
+pub fn compact(
+    engine: &Engine,
+    path: &Path,
+    options: OpenOptions,
+    progress: &(dyn Fn(u64) + Sync),
+    interrupted: &AtomicBool,
+) -> Result<()> {
+    // Opened for writing, though nothing is written, to be its only user.
+    let options = OpenOptions { access: Access::ReadWrite, ..options };
+    let image = engine.open(path, options)?;
+    let disk = image.disk(0)?;
+    let alone = disk.only(&disk.core().layers()[0])?;
+    replace(&image, |new| {
+        let new = new.disk(0)?;
+        copy(&alone, &new, CopyOptions::default(), progress, interrupted)?;
+        match interrupted.load(Ordering::Relaxed) {
+            true => Err(Error::Interrupted),
+            false => Ok(()),
+        }
+    })
+}
+
+/// Makes an image of the same kind and parent, lets `fill` fill it, and gives it the
+/// name of `image`.
+fn replace(image: &Image, fill: impl FnOnce(&Image) -> Result<()>) -> Result<()> {
+    let path = image.path();
+    let half = beside(path, ".new");
+    let info = &image.disks()[0];
+    let mut options = CreateOptions::new(image.format(), info.size);
+    options.logical_sector = info.logical_sector;
+    options.settings = settings(image.format());
+    if info.parent.is_some() {
+        options.parent = Some(crate::create::parent_of(&image.disk(0)?)?);
+    }
+    let _ = std::fs::remove_file(&half);
+    let new = create::create(image.engine(), &half, &options)?;
+    let done = fill(&new)
+        .and_then(|()| new.disk(0)?.close())
+        .and_then(|()| {
+            let what = format!("cannot rename {} to {}", half.display(), path.display());
+            std::fs::rename(&half, path).map_err(Error::io(what))
+        })
+        .and_then(|()| sync_folder(path));
+    if done.is_err() {
+        let _ = std::fs::remove_file(&half);
+    }
+    done
+}
+
+/// Makes changes of names in a file's folder durable.
+pub(super) fn sync_folder(path: &Path) -> Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(Error::io(format!("cannot flush the folder {}", folder.display())))
+}
