@@ -9,7 +9,7 @@ use std::process::Command;
 
 const TARGET: &str = "wasm32-unknown-unknown";
 /// First-party formats, in the order in which they are asked.
-const FORMATS: [&str; 3] = ["qcow2", "ewf", "raw"];
+const FORMATS: [&str; 5] = ["qcow2", "vhdx", "vhd", "ewf", "raw"];
 
 fn main() {
     let manifest = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("set by cargo"));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use fumehood_core::contract::format::Parent;
-use fumehood_core::{self as core, Access, NewImage, OpenImage, Plugin};
+use fumehood_core::{self as core, Access, NewImage, OpenImage, Source};
 
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -113,11 +113,11 @@ pub(crate) fn parent_of(disk: &crate::disk::Disk) -> Result<NewParent> {
 
 /// [`Engine::create`].
 pub(crate) fn create(engine: &Engine, path: &Path, options: &CreateOptions) -> Result<Image> {
-    let plugin = engine.plugin(&options.format)?;
     let shown = path.display();
+    let plugin = engine.plugin(&options.format)?;
     let made = FileOptions::new().read(true).write(true).create_new(true).open(path);
     let file = made.map_err(Error::io(format!("cannot make {shown}")))?;
-    let image = fill(engine, plugin, path, file, options);
+    let image = fill(engine, plugin.name(), path, file, options);
     if image.is_err() {
         // What went wrong is told; that it could not be tidied up says no more.
         let _ = std::fs::remove_file(path);
@@ -127,41 +127,56 @@ pub(crate) fn create(engine: &Engine, path: &Path, options: &CreateOptions) -> R
 
 fn fill(
     engine: &Engine,
-    plugin: Arc<Plugin>,
+    format: &str,
     path: &Path,
     file: File,
     options: &CreateOptions,
 ) -> Result<Image> {
     let shown = path.display();
     let path = path.canonicalize().map_err(Error::io(format!("cannot find {shown}")))?;
-    remember::record(&path, plugin.name())?;
+    remember::record(&path, format)?;
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
     let main = FileSource::from_file(&name, file, Access::ReadWrite)
         .map_err(Error::io(format!("cannot open {shown}")))?;
+    create_source(engine, Arc::new(main), &path, options)
+}
+
+/// [`Engine::create_source`].
+pub(crate) fn create_source(
+    engine: &Engine,
+    main: Arc<dyn Source>,
+    path: &Path,
+    options: &CreateOptions,
+) -> Result<Image> {
     let parent = options.parent.as_ref();
     let open_options = OpenOptions {
         format: Some(options.format.clone()),
         access: Access::ReadWrite,
         // The operator named the parent.
-        allow: parent.map(|parent| parent.path.clone()).into_iter().collect(),
+        allow: parent
+            .map(|parent| parent.path.clone())
+            .filter(|path| path.exists())
+            .into_iter()
+            .collect(),
         ..OpenOptions::default()
     };
-    let policy = Policy::new(&path, &open_options.allow)?;
+    let policy = Policy::new(path, &open_options.allow)?;
     let open = OpenImage {
-        grants: Arc::new(policy.for_image(&path, Access::ReadWrite)),
+        grants: Arc::new(policy.for_image(path, Access::ReadWrite)),
         settings: options.settings.clone(),
         seed: seed()?,
-        ..OpenImage::alone(Arc::new(main))
+        ..OpenImage::alone(main)
     };
     let new = NewImage {
         size: options.size,
         logical_sector: options.logical_sector,
-        parent: parent.map(|parent| parent.seen_from(&path)).transpose()?,
+        parent: parent.map(|parent| parent.seen_from(path)).transpose()?,
         now: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
     };
+    let plugin = engine.plugin(&options.format)?;
     let image = Arc::new(core::Image::create(plugin, open, &new)?);
-    let image = Image::new(engine, image, path, policy, open_options);
+    let image = Image::new(engine, image, path.to_path_buf(), policy, open_options);
     // From here on a crash leaves a whole image.
-    image.disk(0)?.flush()?;
+    image.disk_alone()?.flush()?;
     Ok(image)
 }

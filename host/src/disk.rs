@@ -14,7 +14,8 @@ use crate::mover::{Emptying, Mover};
 const VIEW_CACHE: usize = 2 << 20;
 
 /// A disk inside an image, with its chain of parents behind it. Cheap to clone,
-/// and to be used from any number of threads at once.
+/// and to be used from any number of threads at once. The last clone of a disk that was
+/// written should be closed ([`Disk::close`]).
 #[derive(Clone)]
 pub struct Disk {
     inner: Arc<Inner>,
@@ -25,6 +26,18 @@ struct Inner {
     mover: Mover,
     /// The files of the layers.
     paths: Vec<PathBuf>,
+}
+
+impl Drop for Inner {
+    /// What was written and not flushed is linked in any case; who needs to know
+    /// whether it lasts calls [`Disk::flush`] or [`Disk::close`].
+    fn drop(&mut self) {
+        if !self.disk.pending().is_empty()
+            && let Err(error) = self.disk.flush()
+        {
+            tracing::error!("a disk was dropped, and what was written to it last is lost: {error}");
+        }
+    }
 }
 
 /// A disk that does not keep itself open.

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use fumehood_core::contract::format::{Confidence, Glimpse};
-use fumehood_core::{Limits, Plugin, Runtime};
+use fumehood_core::{Limits, Plugin, Runtime, Source};
 
 use crate::compile::{self, Cache};
 use crate::create::{self, CreateOptions};
@@ -192,6 +192,36 @@ impl Engine {
     /// [`Error::Core`] the plugin's reason.
     pub fn open(&self, path: impl AsRef<Path>, options: OpenOptions) -> Result<Image> {
         Image::open(self, path.as_ref(), options)
+    }
+
+    /// Opens the image in a source of the embedder's own, for what that source grants.
+    /// `path` is where it would lie as a file: its name in messages, and the folder in
+    /// which it may open parents and siblings. No file need be there, and nothing is
+    /// recorded: the embedder remembers the format ([`Image::format`]).
+    ///
+    /// # Errors
+    /// As [`Engine::open`].
+    pub fn open_source(
+        &self,
+        main: Arc<dyn Source>,
+        path: impl AsRef<Path>,
+        options: OpenOptions,
+    ) -> Result<Image> {
+        Image::open_source(self, main, path.as_ref(), options)
+    }
+
+    /// Makes a new image in an empty source of the embedder's own; `path` as for
+    /// [`Engine::open_source`].
+    ///
+    /// # Errors
+    /// As [`Engine::create`].
+    pub fn create_source(
+        &self,
+        main: Arc<dyn Source>,
+        path: impl AsRef<Path>,
+        options: &CreateOptions,
+    ) -> Result<Image> {
+        create::create_source(self, main, path.as_ref(), options)
     }
 
     /// Makes a new image at `path`, where nothing must be, and opens it for writing.

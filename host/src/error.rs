@@ -54,6 +54,9 @@ pub enum Error {
     /// The operator stopped it; nothing is lost.
     #[error("interrupted")]
     Interrupted,
+    /// A serving process refused an order.
+    #[error("{0}")]
+    Control(String),
     /// The format cannot do what is asked.
     #[error("unsupported: {0}")]
     Unsupported(String),

@@ -75,17 +75,36 @@ impl Image {
     pub(crate) fn open(engine: &Engine, path: &Path, options: OpenOptions) -> Result<Self> {
         let path =
             path.canonicalize().map_err(Error::io(format!("cannot open {}", path.display())))?;
-        let policy = Policy::new(&path, &options.allow)?;
         let main = source::open_path(&path, options.access)?;
-        let plugin = match options.format.clone().or_else(|| remember::recorded(&path)) {
-            Some(name) => engine.plugin(&name)?,
-            None => engine
-                .recognise(&glimpse_of(&*main)?)?
-                .ok_or_else(|| Error::Unrecognised(path.clone()))?,
-        };
+        let recorded = || remember::recorded(&path);
+        let format = options.format.clone().or_else(recorded);
+        let plugin = choose(engine, &*main, &path, format.as_deref())?;
         if options.access == Access::ReadWrite {
             remember::record(&path, plugin.name())?;
         }
+        Self::open_with(engine, plugin, main, path, options)
+    }
+
+    /// [`Engine::open_source`].
+    pub(crate) fn open_source(
+        engine: &Engine,
+        main: Arc<dyn Source>,
+        path: &Path,
+        options: OpenOptions,
+    ) -> Result<Self> {
+        let plugin = choose(engine, &*main, path, options.format.as_deref())?;
+        let options = OpenOptions { access: main.access(), ..options };
+        Self::open_with(engine, plugin, main, path.to_path_buf(), options)
+    }
+
+    fn open_with(
+        engine: &Engine,
+        plugin: Arc<Plugin>,
+        main: Arc<dyn Source>,
+        path: PathBuf,
+        options: OpenOptions,
+    ) -> Result<Self> {
+        let policy = Policy::new(&path, &options.allow)?;
         let snapshot = options.snapshot.clone();
         let image = open_core(engine, plugin, main, &path, &policy, snapshot, &options)?;
         Ok(Self::new(engine, image, path, policy, options))
@@ -176,7 +195,7 @@ impl Image {
         Ok(disk)
     }
 
-    /// Its first disk without any parent, to change what it records of it.
+    /// Its first disk without any parent, which need not be there yet.
     pub(crate) fn disk_alone(&self) -> Result<Disk> {
         let layers = vec![Layer { image: self.image.clone(), number: 0 }];
         let OpenOptions { extent_cache, block_cache, .. } = self.options;
@@ -208,6 +227,21 @@ impl Image {
             chain.add_parent(&parent)?;
         }
         chain.finish()
+    }
+}
+
+/// The plugin that is named, or the one that recognises the image.
+fn choose(
+    engine: &Engine,
+    main: &dyn Source,
+    path: &Path,
+    format: Option<&str>,
+) -> Result<Arc<Plugin>> {
+    match format {
+        Some(name) => engine.plugin(name),
+        None => engine
+            .recognise(&glimpse_of(main)?)?
+            .ok_or_else(|| Error::Unrecognised(path.to_path_buf())),
     }
 }
 

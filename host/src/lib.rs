@@ -44,6 +44,7 @@
 
 mod chain;
 mod compile;
+pub mod control;
 mod copy;
 mod create;
 mod digest;

@@ -223,6 +223,14 @@ impl Room {
     }
 }
 
+impl Room {
+    /// Flushes a disk under attack.
+    pub fn flush(&self, what: &str, disk: &Disk) -> Result<(), Error> {
+        let disk = disk.clone();
+        self.attacked(what, move || disk.flush())
+    }
+}
+
 /// Reads a sector of a disk.
 pub fn sector(
     disk: &Disk,

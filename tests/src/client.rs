@@ -12,6 +12,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub const READ: u16 = 0;
 /// `NBD_CMD_WRITE`.
 pub const WRITE: u16 = 1;
+/// `NBD_CMD_FLUSH`.
+pub const FLUSH: u16 = 3;
 
 /// Flags of the client: fixed newstyle, no padding.
 pub const CLIENT_FLAGS: [u8; 4] = [0, 0, 0, 3];

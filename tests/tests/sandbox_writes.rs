@@ -52,59 +52,37 @@ fn a_disk_that_is_opened_read_only_takes_no_write() {
 }
 
 #[test]
-fn a_trap_before_the_room_is_linked_fails_the_write_and_leaves_the_disk_as_it_was() {
-    let room = room();
-    let attack = "writes:trap-before-link";
-    let disk = room.disk(attack, "", Access::ReadWrite);
-    let written = room.write(attack, &disk, &[7; 512], 512);
-    expect_error(attack, written, "trapped", "before the room was linked");
-    assert_eq!(room.read(attack, &disk, 512).expect("a rebuilt instance"), [0; 512]);
-    room.write(attack, &disk, &[8; 512], 512).expect("a rebuilt instance");
-    let found = room.read(attack, &disk, 512).expect("the disk goes on");
-    assert!(found == [8; 512], "an acknowledged write is not seen");
-    assert_eq!(reopened(&room, 512), [8; 512]);
-    assert_eq!(reopened(&room, 1024), [0; 512]);
+fn a_trap_while_room_is_linked_stops_the_disk_and_leaves_what_was_there() {
+    for attack in ["trap-before-link", "trap-always"] {
+        let room = room();
+        let attack = &unmapped(attack);
+        let disk = room.disk(attack, "", Access::ReadWrite);
+        room.write(attack, &disk, &[7; 512], 512).expect("the write itself");
+        assert_eq!(room.read(attack, &disk, 512).expect("what was written"), [7; 512]);
+        expect_error(attack, room.flush(attack, &disk), "trapped", "linked");
+        expect_stopped(&room, attack, disk);
+        assert_eq!(reopened(&room, 512), [0; 512], "it was never linked");
+    }
 }
 
 #[test]
-fn a_trap_after_the_room_is_linked_leaves_a_disk_with_one_content() {
+fn a_trap_after_the_room_is_linked_stops_the_disk_too() {
     let room = room();
-    let disk = written_and_trapped(&room);
-    let found = room.read("read", &disk, 512).expect("a rebuilt instance");
-    assert!(found == reopened(&room, 512), "the open disk and the image differ");
-}
-
-#[test]
-fn a_trap_after_the_room_is_linked_loses_no_later_write() {
-    let room = room();
-    let disk = written_and_trapped(&room);
-    room.write("write", &disk, &[8; 512], 512).expect("a rebuilt instance");
-    assert!(reopened(&room, 512) == [8; 512], "an acknowledged write is lost");
-    let found = room.read("read", &disk, 512).expect("the disk goes on");
-    assert!(found == [8; 512], "an acknowledged write is not seen");
-}
-
-/// A disk on which a write failed after its room was linked.
-fn written_and_trapped(room: &Room) -> Disk {
     let attack = "writes:trap-after-link";
     let disk = room.disk(attack, "", Access::ReadWrite);
     assert_eq!(room.read(attack, &disk, 512).expect("zeroes"), [0; 512]);
-    let written = room.write(attack, &disk, &[7; 512], 512);
-    expect_error(attack, written, "trapped", "after the room was linked");
-    disk
+    room.write(attack, &disk, &[7; 512], 512).expect("the write itself");
+    expect_error(attack, room.flush(attack, &disk), "trapped", "after the room was linked");
+    expect_stopped(&room, attack, disk);
+    assert_eq!(reopened(&room, 512), [7; 512], "it is linked, whole");
+    assert_eq!(reopened(&room, 1024), [0; 512], "the rest of the granule was filled");
 }
 
-#[test]
-fn a_trap_at_every_commit_makes_every_write_fail() {
-    let room = room();
-    let attack = "writes:trap-always";
-    let disk = room.disk(attack, "", Access::ReadWrite);
-    for _ in 0..3 {
-        let written = room.write(attack, &disk, &[7; 512], 0);
-        expect_error(attack, written, "trapped", "whenever room is linked");
-        assert_eq!(room.read(attack, &disk, 0).expect("a rebuilt instance"), [0; 512]);
-    }
-    assert_eq!(reopened(&room, 0), [0; 512]);
+/// Neither reads nor writes nor flushes go on, as after a crash.
+fn expect_stopped(room: &Room, attack: &str, disk: Disk) {
+    expect_error(attack, room.write(attack, &disk, &[8; 512], 0), "failed", "");
+    expect_error(attack, room.flush(attack, &disk), "failed", "");
+    assert!(room.read(attack, &disk, 512).is_err(), "{attack}: it goes on");
 }
 
 /// The attack, on a disk of which nothing is stored yet.

@@ -1,4 +1,4 @@
-//! `fumehood boot`: a disk, a throw-away overlay, and QEMU.
+//! `fumehood boot`: a disk, an overlay that is kept or thrown away, and QEMU.
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -11,6 +11,7 @@ use fumehood::export::nbd::{Address, Listener, NbdServer, ServerOptions};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::writable::OverlayArguments;
 use super::{ImageArguments, kvm, serve};
 
 /// QEMU for guests of the kind that this host is.
@@ -26,6 +27,8 @@ pub struct Arguments {
     /// Which disk of the image.
     #[arg(long, default_value_t = 0, value_name = "N")]
     disk: u32,
+    #[command(flatten)]
+    overlay: OverlayArguments,
     /// The guest's memory, as QEMU takes it.
     #[arg(short, long, default_value = "1G", value_name = "SIZE")]
     memory: String,
@@ -49,8 +52,12 @@ pub struct Arguments {
 pub fn run(engine: &Engine, arguments: &Arguments) -> Result<ExitCode> {
     let image = arguments.image.open(engine)?;
     let qemu = find_qemu(arguments)?;
-    let exports = serve::exports(&image, Some(arguments.disk), Some(""))
-        .with_context(|| arguments.image.name())?;
+    let served = arguments.overlay.open(engine, &image, arguments.disk, "")?;
+    let exports = match &served {
+        Some(served) => vec![served.export()],
+        None => serve::exports(&image, Some(arguments.disk), Some(""))
+            .with_context(|| arguments.image.name())?,
+    };
     // A folder that only we can enter keeps others off the socket.
     let folder = tempfile::Builder::new().prefix("fumehood-").tempdir()?;
     let socket = folder.path().join("nbd.sock");
@@ -63,8 +70,12 @@ pub fn run(engine: &Engine, arguments: &Arguments) -> Result<ExitCode> {
     };
     let accelerator = if accelerated { "kvm" } else { "tcg" };
     eprintln!(
-        "fumehood: booting {} with {accelerator}; what the guest writes is thrown away{}",
+        "fumehood: booting {} with {accelerator}; what the guest writes {}{}",
         arguments.image.name(),
+        match &arguments.overlay.overlay {
+            Some(overlay) => format!("goes to {}", overlay.display()),
+            None => "is thrown away".into(),
+        },
         if std::io::stdin().is_terminal() { " (Ctrl-A X ends it)" } else { "" },
     );
     let mut command = Command::new(&qemu);
@@ -73,9 +84,10 @@ pub fn run(engine: &Engine, arguments: &Arguments) -> Result<ExitCode> {
         command.args(["-cpu", "host"]);
     }
     let drive = format!(
-        "driver=nbd,server.type=unix,server.path={},if={},snapshot=on",
+        "driver=nbd,server.type=unix,server.path={},if={},{}",
         socket.display().to_string().replace(',', ",,"),
-        arguments.interface
+        arguments.interface,
+        if served.is_some() { "discard=unmap" } else { "snapshot=on" }
     );
     command.args(["-drive", &drive, "-net", "none"]);
     if !arguments.window {
@@ -89,6 +101,9 @@ pub fn run(engine: &Engine, arguments: &Arguments) -> Result<ExitCode> {
     let child = command.spawn().with_context(|| format!("cannot run {}", qemu.display()))?;
     let code = serve::wait(child, signals);
     server.shutdown();
+    if let Some(served) = served {
+        served.close()?;
+    }
     code
 }
 

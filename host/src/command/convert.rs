@@ -1,21 +1,15 @@
-//! `fumehood convert`.
+//! `fumehood convert`: a disk is copied into an image of another format.
 
-use std::fs::File;
-use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail};
-use fumehood::{Disk, Engine};
+use clap::ValueEnum;
+use fumehood::{CopyOptions, CreateOptions, Disk, Engine, OpenOptions, copy, first_difference};
 
-use super::{ImageArguments, output};
-
-/// Bytes that one thread copies in one step.
-const STEP: u64 = 2 << 20;
-/// Zeroes are left out in units of this many bytes.
-const SPARSE_UNIT: usize = 4096;
+use super::{ImageArguments, output, setting};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -23,7 +17,7 @@ pub struct Arguments {
     image: ImageArguments,
     /// The file to write.
     out: PathBuf,
-    /// The format to write: raw.
+    /// The format to write: raw, qcow2, vhdx, vhd.
     #[arg(short = 'O', long, value_name = "FORMAT")]
     output_format: String,
     /// Which disk of the image.
@@ -32,49 +26,136 @@ pub struct Arguments {
     /// Replace the file if it is there.
     #[arg(long)]
     force: bool,
+    /// Store it compressed, where the format can.
+    #[arg(long, value_name = "METHOD", num_args = 0..=1, default_missing_value = "zlib")]
+    compress: Option<Compression>,
+    /// Read both afterwards, and compare them.
+    #[arg(long)]
+    verify: bool,
+    /// A setting of the format that is written.
+    #[arg(long = "output-option", value_name = "NAME=VALUE", value_parser = setting)]
+    output_settings: Vec<(String, String)>,
+}
+
+/// How qcow2 compresses.
+#[derive(Clone, Copy, ValueEnum)]
+enum Compression {
+    Zlib,
+    Zstd,
+}
+
+impl Arguments {
+    /// What the new image is to be.
+    fn target(&self, from: &Disk) -> CreateOptions {
+        let mut options = CreateOptions::new(self.output_format.as_str(), from.size());
+        options.logical_sector = from.info().logical_sector;
+        if let Some(compression) = self.compress {
+            let method = match compression {
+                Compression::Zlib => "zlib",
+                Compression::Zstd => "zstd",
+            };
+            options.settings.push(("compression_type".into(), method.into()));
+        }
+        options.settings.extend(self.output_settings.iter().cloned());
+        options
+    }
 }
 
 pub fn run(engine: &Engine, arguments: &Arguments) -> Result<ExitCode> {
-    if arguments.output_format != "raw" {
-        bail!("cannot write format {}; the formats to write are: raw", arguments.output_format);
-    }
     let image = arguments.image.open(engine)?;
     let disk = image.disk(arguments.disk).with_context(|| arguments.image.name())?;
     let out = &arguments.out;
-    if out.exists() {
-        if !out.is_file() {
-            bail!("{}: it is there and is not a regular file", out.display());
-        }
-        if !arguments.force {
-            bail!("{}: it is there; give --force to replace it", out.display());
-        }
-        if out.canonicalize()? == image.path() {
-            bail!("{}: it is the image itself", out.display());
-        }
-    }
+    check_target(out, arguments.force, image.path())?;
     let interrupted = interrupt_flag()?;
-    let file = half_file(out).with_context(|| format!("{}: cannot be made", out.display()))?;
-    file.as_file().set_len(disk.size()).with_context(|| out.display().to_string())?;
-    copy(&disk, file.as_file(), &interrupted).with_context(|| arguments.image.name())?;
-    if interrupted.load(Ordering::Relaxed) {
-        bail!("{}: interrupted; nothing is left of it", out.display());
+    let half = HalfFile::beside(out);
+    let shown = || out.display().to_string();
+    let new = engine.create(&half.path, &arguments.target(&disk)).with_context(shown)?;
+    let target = new.disk(0)?;
+    let options = CopyOptions { compress: arguments.compress.is_some() };
+    let bar = output::progress(disk.size());
+    let done = copy(&disk, &target, options, &|bytes| bar.inc(bytes), &interrupted);
+    bar.finish_and_clear();
+    done.with_context(|| arguments.image.name())?;
+    check_interrupted(&interrupted, out)?;
+    target.close().with_context(shown)?;
+    drop((target, new));
+    if arguments.verify {
+        verify(engine, arguments, &disk, &half.path, &interrupted)?;
     }
-    file.as_file().sync_data()?;
-    file.persist(out).with_context(|| out.display().to_string())?;
+    half.persist(out)?;
     Ok(ExitCode::SUCCESS)
 }
 
+fn check_target(out: &Path, force: bool, image: &Path) -> Result<()> {
+    if !out.exists() {
+        return Ok(());
+    }
+    if !out.is_file() {
+        bail!("{}: it is there and is not a regular file", out.display());
+    }
+    if !force {
+        bail!("{}: it is there; give --force to replace it", out.display());
+    }
+    if out.canonicalize()? == image {
+        bail!("{}: it is the image itself", out.display());
+    }
+    Ok(())
+}
+
+fn check_interrupted(interrupted: &AtomicBool, out: &Path) -> Result<()> {
+    if interrupted.load(Ordering::Relaxed) {
+        bail!("{}: interrupted; nothing is left of it", out.display());
+    }
+    Ok(())
+}
+
+/// Opens what was written, and compares it with what was read.
+fn verify(
+    engine: &Engine,
+    arguments: &Arguments,
+    from: &Disk,
+    written: &Path,
+    interrupted: &AtomicBool,
+) -> Result<()> {
+    let format = Some(arguments.output_format.clone());
+    let image = engine.open(written, OpenOptions { format, ..OpenOptions::default() })?;
+    let bar = output::progress(from.size());
+    let different = first_difference(from, &image.disk(0)?, &|bytes| bar.inc(bytes), interrupted)?;
+    bar.finish_and_clear();
+    check_interrupted(interrupted, &arguments.out)?;
+    match different {
+        None => Ok(()),
+        Some(offset) => bail!(
+            "{}: what was written differs from {} at offset {offset} of the disk; nothing is left \
+             of it",
+            arguments.out.display(),
+            arguments.image.name()
+        ),
+    }
+}
+
 /// The file under another name: it gets its own when it is whole.
-fn half_file(out: &Path) -> Result<tempfile::NamedTempFile> {
-    let folder = match out.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
-    let mut builder = tempfile::Builder::new();
-    // As any new file: the user's umask takes away what it should.
-    builder.permissions(std::fs::Permissions::from_mode(0o666));
-    builder.prefix(".fumehood-").suffix(".part");
-    Ok(builder.tempfile_in(folder)?)
+struct HalfFile {
+    path: PathBuf,
+}
+
+impl HalfFile {
+    fn beside(out: &Path) -> Self {
+        let name = out.file_name().unwrap_or_default().to_string_lossy();
+        let id = std::process::id();
+        Self { path: out.with_file_name(format!(".{name}.{id}.part")) }
+    }
+
+    fn persist(self, out: &Path) -> Result<()> {
+        std::fs::rename(&self.path, out).with_context(|| out.display().to_string())
+    }
+}
+
+impl Drop for HalfFile {
+    fn drop(&mut self) {
+        // Gone already where it was renamed.
+        let _ = std::fs::remove_file(&self.path);
+    }
 }
 
 /// A flag that Ctrl-C and SIGTERM set, so that the work stops and cleans up.
@@ -84,85 +165,4 @@ pub fn interrupt_flag() -> Result<Arc<AtomicBool>> {
         signal_hook::flag::register(signal, flag.clone())?;
     }
     Ok(flag)
-}
-
-/// Copies the disk with as many threads as there are processors; zeroes are skipped.
-fn copy(disk: &Disk, out: &File, interrupted: &AtomicBool) -> Result<()> {
-    let threads = std::thread::available_parallelism().map_or(1, |count| count.get());
-    let next = AtomicU64::new(0);
-    let failed = Mutex::new(None);
-    let bar = output::progress(disk.size());
-    let work = || {
-        let mut buffer = vec![0; STEP as usize];
-        loop {
-            let offset = next.fetch_add(STEP, Ordering::Relaxed);
-            if offset >= disk.size() || interrupted.load(Ordering::Relaxed) {
-                return Ok(());
-            }
-            let length = STEP.min(disk.size() - offset);
-            copy_step(disk, out, offset, &mut buffer[..length as usize])?;
-            bar.inc(length);
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                let result: Result<()> = work();
-                if let Err(error) = result {
-                    next.store(u64::MAX / 2, Ordering::Relaxed);
-                    failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                }
-            });
-        }
-    });
-    bar.finish_and_clear();
-    match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        Some(error) => Err(error),
-        None => Ok(()),
-    }
-}
-
-/// Copies one step, but for what is known to be zero or turns out to be.
-fn copy_step(disk: &Disk, out: &File, offset: u64, buffer: &mut [u8]) -> Result<()> {
-    let end = offset + buffer.len() as u64;
-    let mut at = offset;
-    while at < end {
-        let pieces = disk.extents(at, end - at)?;
-        let Some(last) = pieces.last() else { bail!("no extents at offset {at}") };
-        let stop = last.offset + last.length;
-        if pieces.iter().any(|piece| !piece.kind.is_zero()) {
-            let part = &mut buffer[..(stop - at) as usize];
-            disk.read_at(part, at)?;
-            write_sparse(out, part, at)?;
-        }
-        at = stop;
-    }
-    Ok(())
-}
-
-/// Writes the runs of `bytes` that are not zero.
-fn write_sparse(out: &File, bytes: &[u8], offset: u64) -> Result<()> {
-    let mut start = None;
-    for (index, unit) in bytes.chunks(SPARSE_UNIT).enumerate() {
-        let at = index * SPARSE_UNIT;
-        match (is_zero(unit), start) {
-            (true, Some(from)) => {
-                out.write_all_at(&bytes[from..at], offset + from as u64)?;
-                start = None;
-            }
-            (false, None) => start = Some(at),
-            _ => {}
-        }
-    }
-    if let Some(from) = start {
-        out.write_all_at(&bytes[from..], offset + from as u64)?;
-    }
-    Ok(())
-}
-
-fn is_zero(unit: &[u8]) -> bool {
-    // Sixteen bytes at a time: the compiler makes vector code of it.
-    let (chunks, rest) = unit.as_chunks::<16>();
-    chunks.iter().all(|chunk| u128::from_ne_bytes(*chunk) == 0)
-        && rest.iter().all(|byte| *byte == 0)
 }

@@ -4,13 +4,16 @@
 mod boot;
 mod check;
 mod convert;
+mod create;
 mod info;
 mod kvm;
 mod map;
 mod output;
+mod overlay;
 mod plugin;
 mod probe;
 mod serve;
+mod writable;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -49,8 +52,14 @@ enum Command {
     Serve(serve::Arguments),
     /// Copy a disk into a file of another format.
     Convert(convert::Arguments),
-    /// Boot a disk in QEMU; what the guest writes is thrown away.
+    /// Make a new image, stand-alone or on top of another.
+    Create(create::Arguments),
+    /// Boot a disk in QEMU; what the guest writes is thrown away, or goes to an overlay.
     Boot(boot::Arguments),
+    /// Overlays: freeze, list, commit, discard, rebase, flatten.
+    Overlay(overlay::Arguments),
+    /// Write an image anew, without what reads as zeroes.
+    Compact(overlay::Compact),
     /// List and inspect plugins.
     Plugin(plugin::Arguments),
     /// Find out whether KVM really runs a guest.
@@ -85,21 +94,40 @@ fn setting(text: &str) -> Result<(String, String), String> {
     Ok((name.into(), value.into()))
 }
 
+/// A size with K, M, G or T, which are powers of 1024.
+fn size(text: &str) -> Result<u64, String> {
+    let (digits, shift) = match text.trim_end_matches(|c: char| c.is_ascii_alphabetic()) {
+        digits if digits.len() == text.len() => (digits, 0),
+        digits => match text[digits.len()..].to_ascii_uppercase().as_str() {
+            "K" | "KIB" => (digits, 10),
+            "M" | "MIB" => (digits, 20),
+            "G" | "GIB" => (digits, 30),
+            "T" | "TIB" => (digits, 40),
+            unit => return Err(format!("{unit} is not a unit; there are K, M, G and T")),
+        },
+    };
+    let number: u64 = digits.parse().map_err(|error| format!("{digits:?}: {error}"))?;
+    number.checked_mul(1 << shift).ok_or_else(|| "it is too large".into())
+}
+
 impl ImageArguments {
     fn open(&self, engine: &Engine) -> Result<Image> {
         self.open_for(engine, Access::Read)
     }
 
-    fn open_for(&self, engine: &Engine, access: Access) -> Result<Image> {
-        let options = OpenOptions {
-            access,
+    fn options(&self) -> OpenOptions {
+        OpenOptions {
             format: self.format.clone(),
             parent_format: self.parent_format.clone(),
             allow: self.allow.clone(),
             snapshot: self.snapshot.clone(),
             settings: self.settings.clone(),
             ..OpenOptions::default()
-        };
+        }
+    }
+
+    fn open_for(&self, engine: &Engine, access: Access) -> Result<Image> {
+        let options = OpenOptions { access, ..self.options() };
         let shown = self.image.display().to_string();
         if shown.contains("://") && !self.image.exists() {
             bail!("{shown}: images are files and block devices so far; URLs are not opened yet");
@@ -144,6 +172,9 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode> {
         Command::Serve(arguments) => serve::run(&engine, &arguments),
         Command::Convert(arguments) => convert::run(&engine, &arguments),
         Command::Boot(arguments) => boot::run(&engine, &arguments),
+        Command::Create(arguments) => create::run(&engine, &arguments),
+        Command::Overlay(arguments) => overlay::run(&engine, &arguments),
+        Command::Compact(arguments) => overlay::compact(&engine, &arguments),
         Command::Plugin(arguments) => plugin::run(&engine, &arguments),
         Command::KvmProbe => kvm::probe(),
     }

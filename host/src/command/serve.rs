@@ -8,12 +8,14 @@ use std::sync::mpsc;
 use std::thread;
 
 use anyhow::{Context, Result, bail};
+use fumehood::core::Access;
 use fumehood::export::nbd::{Address, Listener, NbdServer, ServerOptions, Target};
 use fumehood::export::{DiskExport, Export};
 use fumehood::{Engine, Image};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::writable::{OverlayArguments, Served};
 use super::{ImageArguments, output};
 
 #[derive(clap::Args)]
@@ -28,9 +30,14 @@ pub struct Arguments {
     /// not given.
     #[arg(long, value_name = "N")]
     disk: Option<u32>,
-    /// Serve read-only. So far this is the only way, and the default.
-    #[arg(long)]
+    /// Serve read-only: the default, unless there is an overlay.
+    #[arg(long, conflicts_with_all = ["overlay", "write"])]
     read_only: bool,
+    /// Let clients write to the image itself, if its format can be written.
+    #[arg(long, conflicts_with = "overlay")]
+    write: bool,
+    #[command(flatten)]
+    overlay: OverlayArguments,
     /// Run this command with $uri, $unixsocket, $port and $exportname set, stop
     /// serving when it ends, and end with its exit code.
     #[arg(long, value_name = "COMMAND")]
@@ -38,30 +45,49 @@ pub struct Arguments {
 }
 
 pub fn run(engine: &Engine, arguments: &Arguments) -> Result<ExitCode> {
-    let image = arguments.image.open(engine)?;
-    let name = (!arguments.nbd.export.is_empty()).then_some(arguments.nbd.export.as_str());
-    let exports = exports(&image, arguments.disk, name).with_context(|| arguments.image.name())?;
+    let access = if arguments.write { Access::ReadWrite } else { Access::Read };
+    let image = arguments.image.open_for(engine, access)?;
+    let name = arguments.nbd.export.as_str();
+    let number = arguments.disk.unwrap_or(0);
+    let served = arguments.overlay.open(engine, &image, number, name)?;
+    let exports = match &served {
+        Some(served) => vec![served.export()],
+        None => {
+            let name = (!name.is_empty()).then_some(name);
+            exports(&image, arguments.disk, name).with_context(|| arguments.image.name())?
+        }
+    };
     let first = exports[0].name().to_owned();
     let listeners = Listener::open(&arguments.nbd.address)?;
     let address = listeners[0].address().clone();
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let server = NbdServer::start(exports, listeners, ServerOptions::default())?;
-    match &arguments.run {
+    let code = match &arguments.run {
         None => {
             if let Some(uri) = address.uri(&first) {
                 eprintln!("fumehood: serving {} at {uri}", arguments.image.name());
             }
             signals.forever().next();
-            server.shutdown();
             Ok(ExitCode::SUCCESS)
         }
-        Some(command) => {
-            let child = start(command, &address, &first)?;
-            let code = wait(child, signals);
-            server.shutdown();
-            code
+        Some(command) => start(command, &address, &first).and_then(|child| wait(child, signals)),
+    };
+    server.shutdown();
+    close(&image, arguments.write, served)?;
+    code
+}
+
+/// What was written is on storage before we go.
+fn close(image: &Image, write: bool, served: Option<Served>) -> Result<()> {
+    if let Some(served) = served {
+        served.close()?;
+    }
+    if write {
+        for number in 0..image.disks().len() as u32 {
+            image.disk(number)?.close().with_context(|| image.path().display().to_string())?;
         }
     }
+    Ok(())
 }
 
 /// One export for each disk. The first is also the default; it has the name asked

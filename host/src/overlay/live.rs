@@ -4,15 +4,16 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use fumehood_core::Layer;
+use fumehood_core::{Access, Layer};
 
 use super::settings;
 use crate::create::{self, CreateOptions, NewParent};
 use crate::disk::Disk;
+use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::export::DiskExport;
 use crate::identity;
-use crate::image::Image;
+use crate::image::{Image, OpenOptions};
 use crate::source::FileSource;
 
 /// The most layers that one name may be frozen into.
@@ -63,6 +64,19 @@ impl Live {
         *top = above;
         Ok(frozen)
     }
+}
+
+/// [`Live::push`] on an overlay that no process serves.
+///
+/// # Errors
+/// As [`Engine::open`] and [`Live::push`].
+pub fn push(engine: &Engine, path: &Path, options: OpenOptions) -> Result<PathBuf> {
+    let image = engine.open(path, OpenOptions { access: Access::ReadWrite, ..options })?;
+    let export = DiskExport::new(image.disk(0)?, "", "");
+    let live = Live::new(image, export);
+    let frozen = live.push()?;
+    live.export.disk().close()?;
+    Ok(frozen)
 }
 
 /// The frozen image is closed, and others may read it.

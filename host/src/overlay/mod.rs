@@ -13,7 +13,7 @@ mod stack;
 
 use std::path::Path;
 
-pub use self::live::Live;
+pub use self::live::{Live, push};
 pub use self::merge::merge;
 pub use self::rebase::rebase;
 pub use self::rewrite::{compact, discard};

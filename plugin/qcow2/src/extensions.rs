@@ -9,18 +9,24 @@ use alloc::vec::Vec;
 use fumehood_plugin::read::parse_struct;
 use fumehood_plugin::{Error, Result};
 use zerocopy::big_endian::{U32, U64};
-use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 const END: u32 = 0;
-const BACKING_FORMAT: u32 = 0xe279_2aca;
-const FEATURE_NAMES: u32 = 0x6803_f857;
+/// Format of the backing file.
+pub const BACKING_FORMAT: u32 = 0xe279_2aca;
+/// Names of feature bits: for messages only.
+pub const FEATURE_NAMES: u32 = 0x6803_f857;
+/// Ours ("Fhid"), which no specification names: the text of an identity that the
+/// backing file must show. There is a record for each that will do. Other software
+/// skips it.
+pub const IDENTITY: u32 = 0x4668_6964;
 const DATA_FILE: u32 = 0x4441_5441;
 const BITMAPS: u32 = 0x2385_2875;
 
 /// The longest name taken out of an extension, as for the backing file's name.
 const NAME_LIMIT: usize = 1023;
 
-#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct RecordHeader {
     kind: U32,
@@ -62,11 +68,70 @@ pub struct BitmapDirectory {
     pub offset: u64,
 }
 
+/// An extension as it stands in the header.
+#[derive(Debug, Clone, Copy)]
+pub struct Record<'a> {
+    /// What it is.
+    pub kind: u32,
+    /// Its bytes, without padding.
+    pub data: &'a [u8],
+    /// Where those stand in the file.
+    pub offset: u64,
+}
+
+/// The extensions in `area`, which stands at `offset` of the file, and where they
+/// end, terminator included.
+///
+/// # Errors
+/// [`Error::Corrupt`] for a record that reaches past the area.
+pub fn records(area: &[u8], offset: u64) -> Result<(Vec<Record<'_>>, u64)> {
+    let mut records = Vec::new();
+    let (mut rest, mut at) = (area, offset);
+    while rest.len() >= size_of::<RecordHeader>() {
+        let header: RecordHeader = parse_struct(rest, 0, at, "header extension")?;
+        let (kind, length) = (header.kind.get(), header.length.get() as usize);
+        let body = rest.get(size_of::<RecordHeader>()..).unwrap_or_default();
+        let data_offset = at + size_of::<RecordHeader>() as u64;
+        if kind == END {
+            return Ok((records, data_offset));
+        }
+        let data = body.get(..length).ok_or_else(|| {
+            let what = format!(
+                "expected header extension {kind:#010x} inside the {} bytes left, \
+                 found a length of {length}",
+                body.len()
+            );
+            Error::corrupt(at, what)
+        })?;
+        records.push(Record { kind, data, offset: data_offset });
+        let padded = length.next_multiple_of(8);
+        rest = body.get(padded..).unwrap_or_default();
+        at = data_offset + padded as u64;
+    }
+    Ok((records, at))
+}
+
+/// Appends an extension to `area`.
+pub fn append(area: &mut Vec<u8>, kind: u32, data: &[u8]) {
+    // Callers keep data to a cluster at most.
+    let header = RecordHeader { kind: U32::new(kind), length: U32::new(data.len() as u32) };
+    area.extend_from_slice(header.as_bytes());
+    area.extend_from_slice(data);
+    area.resize(area.len().next_multiple_of(8), 0);
+}
+
+/// Ends the extensions in `area`.
+pub fn terminate(area: &mut Vec<u8>) {
+    append(area, END, &[]);
+}
+
 /// What the extensions say.
 #[derive(Debug, Default)]
 pub struct Extensions {
     /// Format of the backing file.
     pub backing_format: Option<String>,
+    /// What the backing file must show to be the right one.
+    pub parent_identities: Vec<String>,
     /// Name of the external data file.
     pub data_file: Option<String>,
     /// Persistent bitmaps.
@@ -83,27 +148,9 @@ impl Extensions {
     /// [`Error::Unsupported`] for a name that is not UTF-8.
     pub fn parse(area: &[u8], offset: u64) -> Result<Self> {
         let mut extensions = Self::default();
-        let (mut rest, mut at) = (area, offset);
-        while rest.len() >= size_of::<RecordHeader>() {
-            let header: RecordHeader = parse_struct(rest, 0, at, "header extension")?;
-            let (kind, length) = (header.kind.get(), header.length.get() as usize);
-            if kind == END {
-                break;
-            }
-            let body = rest.get(size_of::<RecordHeader>()..).unwrap_or_default();
-            let data = body.get(..length).ok_or_else(|| {
-                let what = format!(
-                    "expected header extension {kind:#010x} inside the {} bytes left, \
-                     found a length of {length}",
-                    body.len()
-                );
-                Error::corrupt(at, what)
-            })?;
-            let data_offset = at + size_of::<RecordHeader>() as u64;
-            extensions.take(kind, data, data_offset)?;
-            let padded = length.next_multiple_of(8);
-            rest = body.get(padded..).unwrap_or_default();
-            at = data_offset + padded as u64;
+        let (records, _) = records(area, offset)?;
+        for Record { kind, data, offset } in records {
+            extensions.take(kind, data, offset)?;
         }
         Ok(extensions)
     }
@@ -111,6 +158,7 @@ impl Extensions {
     fn take(&mut self, kind: u32, data: &[u8], offset: u64) -> Result<()> {
         match kind {
             BACKING_FORMAT => self.backing_format = name(data, offset, "backing format")?,
+            IDENTITY => self.parent_identities.extend(name(data, offset, "parent's identity")?),
             DATA_FILE => self.data_file = name(data, offset, "data file name")?,
             FEATURE_NAMES => self.take_feature_names(data, offset)?,
             BITMAPS => {

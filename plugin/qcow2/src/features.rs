@@ -8,11 +8,14 @@ use fumehood_plugin::{Error, Result};
 
 use crate::extensions::{Extensions, FeatureKind};
 
-const DIRTY: u64 = 1 << 0;
+/// The image was not closed.
+pub const DIRTY: u64 = 1 << 0;
 const CORRUPT: u64 = 1 << 1;
 const DATA_FILE: u64 = 1 << 2;
-const COMPRESSION: u64 = 1 << 3;
-const EXTENDED_L2: u64 = 1 << 4;
+/// Compressed clusters are not deflated.
+pub const COMPRESSION: u64 = 1 << 3;
+/// Clusters have subclusters.
+pub const EXTENDED_L2: u64 = 1 << 4;
 const KNOWN_INCOMPATIBLE: u64 = DIRTY | CORRUPT | DATA_FILE | COMPRESSION | EXTENDED_L2;
 
 const LAZY_REFCOUNTS: u64 = 1 << 0;

@@ -6,7 +6,7 @@ use alloc::format;
 use fumehood_plugin::{Error, Result};
 
 /// The largest offset an entry can express: bits 0–55 (specification, "L1 table entry").
-const OFFSET_LIMIT: u64 = 1 << 56;
+pub const OFFSET_LIMIT: u64 = 1 << 56;
 
 /// How an image divides its disk and its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +78,18 @@ impl Geometry {
     /// The start of the cluster that holds `offset`.
     pub fn cluster_start(self, offset: u64) -> u64 {
         offset & !(self.cluster_size() - 1)
+    }
+
+    /// Which of a cluster's subclusters the bytes from `from` to `to` of it touch. A
+    /// cluster without subclusters is touched as a whole.
+    pub fn subclusters_touched(self, from: u64, to: u64) -> u32 {
+        if !self.extended || from >= to {
+            return if from < to { u32::MAX } else { 0 };
+        }
+        let (first, end) = (from / self.granularity(), to.div_ceil(self.granularity()));
+        // From 0 to 32 bits.
+        let below = |count: u64| ((1u64 << count.min(32)) - 1) as u32;
+        below(end) & !below(first)
     }
 
     /// Whether `offset` is the start of a cluster.

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use fumehood_plugin::read::{parse_struct, read_bytes};
 use fumehood_plugin::{Codec, Error, Result, Source};
 use zerocopy::big_endian::{U32, U64};
-use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::extensions::{self, Extensions};
 use crate::features::{Features, INCOMPATIBLE_OFFSET};
@@ -21,44 +21,51 @@ use crate::l1::L1Table;
 /// The four bytes every image begins with.
 pub const MAGIC: [u8; 4] = [b'Q', b'F', b'I', 0xfb];
 
-const BACKING_NAME_LIMIT: u32 = 1023;
-const REFCOUNT_TABLE_LIMIT: u64 = 8 << 20;
+/// The longest name of a backing file, in bytes.
+pub const BACKING_NAME_LIMIT: u32 = 1023;
+/// The longest refcount table, in bytes.
+pub const REFCOUNT_TABLE_LIMIT: u64 = 8 << 20;
 const SNAPSHOT_LIMIT: u32 = 65_536;
-const REFCOUNT_ORDER_LIMIT: u32 = 6;
-const REFCOUNT_ORDER_OF_VERSION_2: u32 = 4;
+/// Counts have at most 64 bits.
+pub const REFCOUNT_ORDER_LIMIT: u32 = 6;
+/// Counts of version 2 have 16 bits.
+pub const REFCOUNT_ORDER_OF_VERSION_2: u32 = 4;
 
-#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+/// What every version begins with.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
-struct HeaderStart {
-    magic: [u8; 4],
-    version: U32,
+pub(crate) struct HeaderStart {
+    pub magic: [u8; 4],
+    pub version: U32,
 }
 
-#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+/// The header of version 2, as it is on disk.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
-struct HeaderVersion2 {
-    start: HeaderStart,
-    backing_file_offset: U64,
-    backing_file_size: U32,
-    cluster_bits: U32,
-    size: U64,
-    encryption_method: U32,
-    l1_entries: U32,
-    l1_table_offset: U64,
-    refcount_table_offset: U64,
-    refcount_table_clusters: U32,
-    snapshot_count: U32,
-    snapshots_offset: U64,
+pub(crate) struct HeaderVersion2 {
+    pub start: HeaderStart,
+    pub backing_file_offset: U64,
+    pub backing_file_size: U32,
+    pub cluster_bits: U32,
+    pub size: U64,
+    pub encryption_method: U32,
+    pub l1_entries: U32,
+    pub l1_table_offset: U64,
+    pub refcount_table_offset: U64,
+    pub refcount_table_clusters: U32,
+    pub snapshot_count: U32,
+    pub snapshots_offset: U64,
 }
 
-#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+/// What version 3 appends, as far as it is needed in every image.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
-struct HeaderVersion3Fields {
-    incompatible_features: U64,
-    compatible_features: U64,
-    autoclear_features: U64,
-    refcount_order: U32,
-    header_length: U32,
+pub(crate) struct HeaderVersion3Fields {
+    pub incompatible_features: U64,
+    pub compatible_features: U64,
+    pub autoclear_features: U64,
+    pub refcount_order: U32,
+    pub header_length: U32,
 }
 
 const BACKING_FILE_OFFSET: u64 = 8;
@@ -124,6 +131,8 @@ pub struct Header {
     pub backing_file: Option<String>,
     /// Header extensions.
     pub extensions: Extensions,
+    /// Bytes before the extensions.
+    pub length: u64,
 }
 
 impl Header {
@@ -168,6 +177,7 @@ impl Header {
             codec: check_compression(later.features, header_length, &first_cluster)?,
             backing_file,
             extensions,
+            length: header_length,
         })
     }
 }
@@ -241,6 +251,15 @@ impl LaterFields {
 fn read_first_cluster(source: &dyn Source, geometry: Geometry) -> Result<Vec<u8>> {
     let length = geometry.cluster_size().min(source.size());
     read_bytes(source, 0, length, "first cluster")
+}
+
+/// Where `first_cluster` says the backing file's name stands: (offset, length).
+///
+/// # Errors
+/// [`Error::Corrupt`] where `first_cluster` is no whole header.
+pub fn backing_name_place(first_cluster: &[u8]) -> Result<(u64, u64)> {
+    let raw: HeaderVersion2 = parse_struct(first_cluster, 0, 0, "header")?;
+    Ok((raw.backing_file_offset.get(), u64::from(raw.backing_file_size.get())))
 }
 
 /// The backing file's name and where the extensions before it end.

@@ -1,21 +1,34 @@
 //! The L1 table (specification, "L1 table entry"): which L2 table maps which part
-//! of the disk. Entries are looked up where they are needed, never kept as a whole.
+//! of the disk. Entries are looked up where they are needed, and changed one by one;
+//! the table is never kept as a whole.
 
 use alloc::format;
 
 use fumehood_plugin::{Error, Result};
-use zerocopy::FromBytes;
 use zerocopy::big_endian::U64;
+use zerocopy::{FromBytes, IntoBytes};
 
 use crate::geometry::Geometry;
 use crate::tables::Tables;
 
-const ENTRY_SIZE: u64 = 8;
-const SIZE_LIMIT: u64 = 32 << 20;
+/// Bytes an entry.
+pub const ENTRY_SIZE: u64 = 8;
+/// The longest table, in bytes.
+pub const SIZE_LIMIT: u64 = 32 << 20;
 
 /// Bits 0–8 and 56–62 are reserved; bit 63 says that the refcount is exactly one.
 const RESERVED: u64 = 0x7f00_0000_0000_01ff;
+const COPIED: u64 = 1 << 63;
 const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
+
+/// Where an L2 table lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct L2Table {
+    /// Offset in the file.
+    pub offset: u64,
+    /// Whether this L1 table alone refers to it, so that it is changed in place.
+    pub copied: bool,
+}
 
 /// An L1 table that lies in the file and maps at least its disk's size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +84,39 @@ impl L1Table {
         self.offset + index * ENTRY_SIZE
     }
 
-    /// Offset of the L2 table at `index`; `None` where nothing is allocated.
+    /// The same table with room for `entries` at `offset`, where it was moved.
+    pub fn moved(self, offset: u64, entries: u64) -> Self {
+        Self { offset, entries }
+    }
+
+    /// Makes entry `index` refer to the L2 table at `offset`, which is its own; or to
+    /// none.
+    ///
+    /// # Errors
+    /// As [`Tables::write`].
+    pub fn set(self, tables: &mut Tables, index: u64, offset: Option<u64>) -> Result<()> {
+        match offset {
+            Some(offset) => self.set_flag(tables, index, offset, true),
+            None => tables.write(self.entry_offset(index), U64::ZERO.as_bytes()),
+        }
+    }
+
+    /// Makes entry `index` refer to the L2 table at `offset`, which is its own or not.
+    ///
+    /// # Errors
+    /// As [`Tables::write`].
+    pub fn set_flag(
+        self,
+        tables: &mut Tables,
+        index: u64,
+        offset: u64,
+        copied: bool,
+    ) -> Result<()> {
+        let entry = if copied { offset | COPIED } else { offset };
+        tables.write(self.entry_offset(index), U64::new(entry).as_bytes())
+    }
+
+    /// The L2 table at `index`; `None` where nothing is allocated.
     ///
     /// # Errors
     /// [`Error::OutOfRange`] past the table, [`Error::Corrupt`] for an entry with
@@ -81,7 +126,7 @@ impl L1Table {
         tables: &mut Tables,
         geometry: Geometry,
         index: u64,
-    ) -> Result<Option<u64>> {
+    ) -> Result<Option<L2Table>> {
         if index >= self.entries {
             return Err(Error::OutOfRange);
         }
@@ -103,6 +148,6 @@ impl L1Table {
             );
             return Err(Error::corrupt(at, what));
         }
-        Ok(Some(offset))
+        Ok(Some(L2Table { offset, copied: entry & COPIED != 0 }))
     }
 }

@@ -1,12 +1,13 @@
 //! L2 entries (specification, "L2 table entries" and "Extended L2 Entries"): an
-//! entry's bits in, a [`Mapping`] out that can hold no bad state. Walking tables is
-//! for [`crate::map`] and [`crate::check`].
+//! entry's bits in, a [`Mapping`] out that can hold no bad state, and back. Walking
+//! tables is for [`crate::map`] and [`crate::check`], changing them for
+//! [`crate::commit`] and [`crate::zero`].
 
 use alloc::format;
 
 use fumehood_plugin::{Error, Result};
 use zerocopy::big_endian::U64;
-use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::geometry::Geometry;
 use crate::header::{Header, Version};
@@ -21,14 +22,14 @@ const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
 const SECTOR: u64 = 512;
 
 /// An entry as it is on disk, without subclusters.
-#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct StandardEntry {
     descriptor: U64,
 }
 
 /// An entry as it is on disk, with subclusters.
-#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct ExtendedEntry {
     descriptor: U64,
@@ -43,7 +44,27 @@ pub struct Entry {
     subclusters: u64,
 }
 
+impl Entry {
+    /// Nothing here.
+    pub const ABSENT: Self = Self { descriptor: 0, subclusters: 0 };
+
+    /// Whether its host cluster is its own, to be written in place.
+    pub fn copied(self) -> bool {
+        self.descriptor & (COPIED | COMPRESSED) == COPIED
+    }
+
+    /// The same, owning its host cluster or not.
+    pub fn with_copied(self, copied: bool) -> Self {
+        let descriptor = self.descriptor & !COPIED | if copied { COPIED } else { 0 };
+        Self { descriptor, ..self }
+    }
+}
+
+/// Every subcluster, or the whole of a cluster that has none.
+pub const ALL: u32 = u32::MAX;
+
 /// Which of a cluster's 32 subclusters are where; one that is neither is absent.
+/// In an image without subclusters all 32 are the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Subclusters {
     /// Offset of the cluster in the data source; without one nothing is allocated.
@@ -74,6 +95,20 @@ pub enum Mapping {
     Subclusters(Subclusters),
 }
 
+impl Mapping {
+    /// The mapping by subclusters; `None` for a compressed cluster.
+    pub fn subclusters(self) -> Option<Subclusters> {
+        let (host, allocated, zero) = match self {
+            Self::Absent => (None, 0, 0),
+            Self::Zero(host) => (host, 0, ALL),
+            Self::Data(host) => (Some(host), ALL, 0),
+            Self::Subclusters(subclusters) => return Some(subclusters),
+            Self::Compressed { .. } => return None,
+        };
+        Some(Subclusters { host, allocated, zero })
+    }
+}
+
 /// What an image's header implies for its entries.
 #[derive(Debug, Clone, Copy)]
 pub struct EntryRules {
@@ -102,6 +137,52 @@ impl EntryRules {
             let raw = StandardEntry::ref_from_bytes(bytes).ok()?;
             Some(Entry { descriptor: raw.descriptor.get(), subclusters: 0 })
         }
+    }
+
+    /// Puts `entry` into `bytes`, which are one entry long.
+    pub fn write(self, entry: Entry, bytes: &mut [u8]) {
+        let Entry { descriptor, subclusters } = entry;
+        let descriptor = U64::new(descriptor);
+        // A slice of another length is left alone: callers cut entries by their size.
+        if self.geometry.extended() {
+            let raw = ExtendedEntry { descriptor, subclusters: U64::new(subclusters) };
+            let _ = raw.write_to(bytes);
+        } else {
+            let _ = StandardEntry { descriptor }.write_to(bytes);
+        }
+    }
+
+    /// The entry for these subclusters, which owns its host cluster if `copied`.
+    /// Without subclusters in the image all 32 must be the same.
+    pub fn entry(self, subclusters: Subclusters, copied: bool) -> Entry {
+        let Subclusters { host, allocated, zero } = subclusters;
+        let mut descriptor = host.map_or(0, |host| if copied { host | COPIED } else { host });
+        if self.geometry.extended() {
+            let subclusters = u64::from(zero) << 32 | u64::from(allocated);
+            return Entry { descriptor, subclusters };
+        }
+        if zero != 0 {
+            descriptor |= ZERO;
+        }
+        Entry { descriptor, subclusters: 0 }
+    }
+
+    /// The entry for `length` bytes at `offset` that hold a compressed cluster;
+    /// `None` where it cannot express them.
+    pub fn compressed_entry(self, offset: u64, length: u32) -> Option<Entry> {
+        let sector_bits = self.geometry.cluster_bits() - 8;
+        let last = offset.checked_add(u64::from(length))?.checked_sub(1)?;
+        let additional = last / SECTOR - offset / SECTOR;
+        if offset >> (62 - sector_bits) != 0 || additional >> sector_bits != 0 {
+            return None;
+        }
+        let descriptor = COMPRESSED | additional << (62 - sector_bits) | offset;
+        Some(Entry { descriptor, subclusters: 0 })
+    }
+
+    /// Whether entries can say that a cluster reads as zeroes.
+    pub fn has_zero_flag(self) -> bool {
+        self.version == Version::Three
     }
 
     /// What `entry`, which stands at `at` of the main source, says.
@@ -233,6 +314,10 @@ mod tests {
         assert_eq!(decode(rules3, COPIED | 0x5_0000, 0), Some(Mapping::Data(0x5_0000)));
         assert_eq!(decode(rules3, 1, 0), Some(Mapping::Zero(None)));
         assert_eq!(decode(rules3, 0x5_0001, 0), Some(Mapping::Zero(Some(0x5_0000))));
+        let mut bytes = [0; 8];
+        let data = Subclusters { host: Some(0x5_0000), allocated: ALL, zero: 0 };
+        rules3.write(rules3.entry(data, true), &mut bytes);
+        assert_eq!(u64::from_be_bytes(bytes), COPIED | 0x5_0000);
         for bad in [2, 1 << 8, 1 << 56, 1 << 61, 0x200, COPIED] {
             assert_eq!(decode(rules3, bad, 0), None, "{bad:#x}");
         }
@@ -248,7 +333,11 @@ mod tests {
         let entry = COMPRESSED | 3 << 54 | 0x1_2345;
         let length = 4 * 512 - 0x145;
         let expected = Mapping::Compressed { offset: 0x1_2345, length };
-        assert_eq!(decode(rules(16, false, Version::Two, false), entry, 0), Some(expected));
+        let rules2 = rules(16, false, Version::Two, false);
+        assert_eq!(decode(rules2, entry, 0), Some(expected));
+        let written = rules2.compressed_entry(0x1_2345, 3 * 512).unwrap();
+        assert_eq!(written.descriptor, entry);
+        assert_eq!(rules2.compressed_entry(0, 1 << 18), None);
         assert_eq!(clamp_compressed(1000, 536, 1025, 0), Ok(25));
         assert_eq!(clamp_compressed(1000, 536, 4096, 0), Ok(536));
         assert!(clamp_compressed(1000, 536 + 512, 1025, 7).is_err());

@@ -11,7 +11,7 @@ use crate::geometry::Geometry;
 use crate::usage::{CLUSTER_LIMIT, Usage};
 
 /// The most findings listed one by one.
-pub const FINDING_LIMIT: usize = 1000;
+const FINDING_LIMIT: usize = 1000;
 /// Steps of all walks together; L1 tables that alias each other cost no file space.
 const STEP_LIMIT: u64 = 1 << 27;
 
@@ -21,7 +21,10 @@ pub struct Ledger {
     pub usage: Usage,
     /// What is wrong.
     pub findings: Vec<Finding>,
+    /// Whether contradictions are left unsaid, as in a second walk over the same.
+    pub muted: bool,
     geometry: Geometry,
+    clusters: u64,
     steps: u64,
 }
 
@@ -29,13 +32,28 @@ impl Ledger {
     /// Empty books over a file of `file_size` bytes.
     pub fn new(geometry: Geometry, file_size: u64) -> Self {
         let clusters = geometry.clusters(file_size);
-        let usage = Usage::new(clusters);
-        let mut ledger = Self { usage, findings: Vec::new(), geometry, steps: STEP_LIMIT };
+        let usage = Usage::new(clusters, 0);
+        let findings = Vec::new();
+        let mut ledger =
+            Self { usage, findings, muted: false, geometry, clusters, steps: STEP_LIMIT };
         if clusters > CLUSTER_LIMIT {
-            let what = format!("only the first {CLUSTER_LIMIT} of {clusters} clusters are checked");
+            let what = format!("overlaps are found in the first {CLUSTER_LIMIT} clusters only");
             ledger.note(0, what);
         }
         ledger
+    }
+
+    /// Clusters of the file.
+    pub fn clusters(&self) -> u64 {
+        self.clusters
+    }
+
+    /// Forgets all uses, to count them anew from the cluster `first` on.
+    pub fn restart(&mut self, first: u64) {
+        // One after the other: the two together would be much memory.
+        self.usage = Usage::new(0, 0);
+        self.usage = Usage::new(self.clusters, first);
+        self.steps = STEP_LIMIT;
     }
 
     /// Whether steps are left, and so every use was seen.
@@ -43,13 +61,22 @@ impl Ledger {
         self.steps > 0
     }
 
-    /// Adds a finding at `offset` of the disk. With too many, the check is over.
+    /// Adds a finding at `offset` of the disk that nobody repaired. With too many, the
+    /// check is over.
     pub fn note(&mut self, offset: u64, what: String) {
+        self.add(Finding { offset, what, repaired: false });
+    }
+
+    /// Adds a finding.
+    pub fn add(&mut self, finding: Finding) {
+        if self.muted {
+            return;
+        }
         if self.findings.len() < FINDING_LIMIT {
-            self.findings.push(Finding { offset, what, repaired: false });
+            self.findings.push(finding);
         } else if self.findings.len() == FINDING_LIMIT {
             let what = "the check stops here: there are too many contradictions to list".into();
-            self.findings.push(Finding { offset, what, repaired: false });
+            self.findings.push(Finding { offset: 0, what, repaired: false });
             self.steps = 0;
         }
     }
@@ -86,12 +113,12 @@ impl Ledger {
     pub fn take(&mut self, (offset, length): (u64, u64), name: &str, guest: u64) -> bool {
         let bits = self.geometry.cluster_bits();
         let end = offset.saturating_add(length);
-        let file_end = self.usage.clusters() << bits;
+        let file_end = self.clusters << bits;
         if length == 0 || !self.step(length >> bits) {
             return false;
         }
-        // The last cluster of a file may be short.
-        if end > file_end && self.usage.clusters() < CLUSTER_LIMIT {
+        // The last cluster of a file may be short: its end is rounded up.
+        if end > file_end {
             let what = format!("{name} at file offset {offset} reaches past the file's end");
             self.note(guest, what);
         }

@@ -24,27 +24,45 @@ extern crate alloc;
 
 mod bitmaps;
 mod check;
+mod commit;
+mod copy;
+mod create;
+mod edit;
+mod encoded;
 mod extensions;
 mod features;
+mod fixed;
 mod geometry;
+mod growth;
 mod header;
 mod image;
 mod l1;
 mod l2;
 mod ledger;
 mod map;
+mod parent;
+mod place;
+mod recount;
 mod refcount;
+mod resize;
+mod rooms;
+mod settings;
 mod snapshots;
+mod space;
+mod state;
 mod tables;
 mod usage;
+mod zero;
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 
 use fumehood_plugin::{
-    Access, Confidence, Description, Error, Format, Glimpse, Host, Image, OpenOptions, Result,
-    SourceHandle,
+    Access, Confidence, CreateOptions, Description, Format, Glimpse, Host, Image, OpenOptions,
+    Result, SourceHandle,
 };
+
+use image::Qcow2Image;
 
 /// The format.
 pub struct Qcow2;
@@ -56,8 +74,8 @@ impl Format for Qcow2 {
             title: "QEMU copy-on-write disk v2 and v3",
             version: env!("CARGO_PKG_VERSION"),
             extensions: &["qcow2", "qcow"],
-            can_write: false,
-            can_create: false,
+            can_write: true,
+            can_create: true,
         }
     }
 
@@ -71,11 +89,17 @@ impl Format for Qcow2 {
         host: Rc<dyn Host>,
         options: OpenOptions,
     ) -> Result<Box<dyn Image>> {
-        if options.access == Access::ReadWrite {
-            return Err(Error::ReadOnly);
-        }
-        let image = image::Qcow2Image::open(main, &*host, options.snapshot.as_deref())?;
-        Ok(Box::new(image))
+        Ok(Box::new(Qcow2Image::open(main, &*host, &options)?))
+    }
+
+    fn create(
+        main: SourceHandle,
+        host: Rc<dyn Host>,
+        options: CreateOptions,
+    ) -> Result<Box<dyn Image>> {
+        create::create(&*main, &options)?;
+        let options = OpenOptions { access: Access::ReadWrite, ..OpenOptions::read_only() };
+        Ok(Box::new(Qcow2Image::open(main, &*host, &options)?))
     }
 }
 

@@ -5,8 +5,9 @@ use alloc::vec::Vec;
 
 use fumehood_plugin::{Codec, Content, Encoded, Error, Extent, Extents, Result, Stored};
 
+use crate::fixed::FixedAreas;
 use crate::geometry::Geometry;
-use crate::l1::L1Table;
+use crate::l1::{L1Table, L2Table};
 use crate::l2::{EntryRules, Mapping, Subclusters, clamp_compressed};
 use crate::tables::Tables;
 
@@ -40,6 +41,10 @@ pub struct Map {
     pub data: DataSource,
     /// How compressed clusters are encoded.
     pub codec: Codec,
+    /// Whether the host may write in place where nothing else uses a cluster.
+    pub writable: bool,
+    /// What it may not write even then.
+    pub fixed: FixedAreas,
 }
 
 impl Map {
@@ -60,6 +65,7 @@ impl Map {
             at: self.geometry.cluster_start(offset),
             end: offset.saturating_add(length.max(1)).min(self.disk_size),
             budget: ENTRY_LIMIT,
+            copied: false,
         };
         match walk.run(tables) {
             Err(error) if walk.answer.is_empty() => Err(error),
@@ -76,6 +82,8 @@ struct Walk {
     at: u64,
     end: u64,
     budget: u64,
+    /// Whether the cluster that is looked at is used by nothing else.
+    copied: bool,
 }
 
 impl Walk {
@@ -96,7 +104,7 @@ impl Walk {
     }
 
     /// Walks what one page holds of an L2 table, as far as the window goes.
-    fn run_table(&mut self, tables: &mut Tables, table: u64) -> Result<()> {
+    fn run_table(&mut self, tables: &mut Tables, table: L2Table) -> Result<()> {
         let Map { geometry, rules, .. } = self.map;
         let index = self.at / geometry.cluster_size() % geometry.table_entries();
         let wanted = geometry
@@ -104,13 +112,14 @@ impl Walk {
             .min(geometry.table_entries() - index)
             .min(self.budget);
         let size = geometry.entry_size();
-        let mut entry_offset = table.saturating_add(index * size);
+        let mut entry_offset = table.offset.saturating_add(index * size);
         let file_size = tables.file_size();
         let entries = tables.entries(entry_offset, wanted * size, size, "L2 table")?;
         for entry in entries.chunks_exact(size as usize).filter_map(|entry| rules.parse(entry)) {
             if self.answer.len() >= EXTENT_LIMIT {
                 break;
             }
+            self.copied = table.copied && entry.copied();
             match rules.decode(entry, entry_offset)? {
                 Mapping::Absent => self.push(geometry.cluster_size(), Content::Absent),
                 Mapping::Zero(_) => self.push(geometry.cluster_size(), Content::Zero),
@@ -144,7 +153,9 @@ impl Walk {
         let DataSource { id, size } = self.map.data;
         let there = size.saturating_sub(host).min(length);
         if there > 0 {
-            let stored = Stored { source: id, offset: host, writable: false };
+            let own = self.map.writable && self.copied;
+            let writable = own && self.map.fixed.overlapped(host, there).is_none();
+            let stored = Stored { source: id, offset: host, writable };
             self.push(there, Content::Stored(stored));
         }
         self.push(length - there, Content::Zero);

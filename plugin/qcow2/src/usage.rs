@@ -1,13 +1,15 @@
-//! Which host clusters are in use, and by what: bitmaps over the file. They say
-//! nothing of how many times a cluster is used.
+//! Which host clusters are in use, by what, and how many times: bitmaps over the
+//! file, and counts over a window of it, so that memory stays bounded at any size.
 
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// Bytes that all the bitmaps together may take.
-const MEMORY_LIMIT: u64 = 24 << 20;
-/// The most clusters four bitmaps within the limit can tell apart.
-pub const CLUSTER_LIMIT: u64 = MEMORY_LIMIT / 4 * 8;
+/// Bytes that the bitmaps together may take.
+const MEMORY_LIMIT: u64 = 8 << 20;
+/// The most clusters two bitmaps within the limit can tell apart.
+pub const CLUSTER_LIMIT: u64 = MEMORY_LIMIT / 2 * 8;
+/// Clusters counted at once.
+pub const COUNT_WINDOW: u64 = 8 << 20;
 
 struct Bitmap {
     words: Vec<u64>,
@@ -36,57 +38,51 @@ impl Bitmap {
 
 /// What uses the clusters of a file.
 pub struct Usage {
-    clusters: u64,
     /// By metadata, or as a whole by one cluster of the active state.
     exclusive: Bitmap,
     /// By compressed clusters of the active state, which may share it.
     packed: Bitmap,
-    /// By a snapshot, which may share it with anything but metadata.
-    saved: Bitmap,
-    /// As an L2 table that a snapshot's walk has been through.
-    walked: Bitmap,
+    /// The first cluster that is counted.
+    first: u64,
+    counts: Vec<u16>,
 }
 
 impl Usage {
-    /// Nothing in use yet among `clusters`, at most [`CLUSTER_LIMIT`].
-    pub fn new(clusters: u64) -> Self {
-        let clusters = clusters.min(CLUSTER_LIMIT);
-        let [exclusive, packed, saved, walked] = [(); 4].map(|()| Bitmap::new(clusters));
-        Self { clusters, exclusive, packed, saved, walked }
-    }
-
-    /// Clusters that are told apart.
-    pub fn clusters(&self) -> u64 {
-        self.clusters
+    /// Nothing in use yet among `clusters`, the first [`CLUSTER_LIMIT`] of which are
+    /// told apart; uses are counted in a window from `first` on.
+    pub fn new(clusters: u64, first: u64) -> Self {
+        let [exclusive, packed] = [(); 2].map(|()| Bitmap::new(clusters.min(CLUSTER_LIMIT)));
+        let counted = clusters.saturating_sub(first).min(COUNT_WINDOW);
+        Self { exclusive, packed, first, counts: vec![0; counted as usize] }
     }
 
     /// Takes a cluster for one use alone; whether that was free to take.
     pub fn take(&mut self, cluster: u64) -> bool {
+        self.count(cluster);
         let free = !self.packed.contains(cluster);
         self.exclusive.insert(cluster) && free
     }
 
     /// Takes part of a cluster for a compressed one; whether it was free for that.
     pub fn pack(&mut self, cluster: u64) -> bool {
+        self.count(cluster);
         self.packed.insert(cluster);
         !self.exclusive.contains(cluster)
     }
 
-    /// Notes a snapshot's use.
-    pub fn save(&mut self, cluster: u64) {
-        self.saved.insert(cluster);
+    /// Counts a use that may share the cluster with any other.
+    pub fn count(&mut self, cluster: u64) {
+        let index = cluster.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
+        if let Some(count) = index.and_then(|index| self.counts.get_mut(index)) {
+            *count = count.saturating_add(1);
+        }
     }
 
-    /// Notes that a snapshot's walk is going through this L2 table; whether it is
-    /// the first to do so.
-    pub fn walk(&mut self, cluster: u64) -> bool {
-        self.saved.insert(cluster);
-        self.walked.insert(cluster)
-    }
-
-    /// Whether anything uses the cluster.
-    pub fn contains(&self, cluster: u64) -> bool {
-        [&self.exclusive, &self.packed, &self.saved].iter().any(|bitmap| bitmap.contains(cluster))
+    /// How many times a cluster is used; `None` outside the window, and for more
+    /// times than can be counted.
+    pub fn counted(&self, cluster: u64) -> Option<u64> {
+        let index = usize::try_from(cluster.checked_sub(self.first)?).ok()?;
+        self.counts.get(index).filter(|count| **count < u16::MAX).map(|count| u64::from(*count))
     }
 }
 
@@ -96,12 +92,12 @@ mod tests {
 
     #[test]
     fn a_cluster_is_packed_many_times_and_taken_once() {
-        let mut usage = Usage::new(100);
+        let mut usage = Usage::new(100, 71);
         assert!(usage.take(70) && !usage.take(70) && !usage.pack(70));
         assert!(usage.pack(71) && usage.pack(71) && !usage.take(71));
-        usage.save(72);
+        usage.count(72);
         assert!(usage.take(72));
-        assert!(usage.walk(73) && !usage.walk(73));
-        assert!((70..=73).all(|cluster| usage.contains(cluster)) && !usage.contains(69));
+        assert_eq!([70, 71, 72, 73].map(|at| usage.counted(at)), [None, Some(3), Some(2), Some(0)]);
+        assert_eq!(usage.counted(100), None);
     }
 }

@@ -18,7 +18,10 @@ fn the_sound_image_says_what_it_is() {
     let info = &opened.image.disks()[0];
     let parent = info.parent.as_ref().unwrap();
     assert_eq!((info.size, info.granularity), (DISK_SIZE, 512));
-    assert_eq!((parent.references[0].as_str(), parent.format.as_deref()), ("base.raw", Some("raw")));
+    assert_eq!(
+        (parent.references[0].as_str(), parent.format.as_deref()),
+        ("base.raw", Some("raw"))
+    );
     let info = opened.image.info();
     assert!(info.warnings.is_empty());
     assert_eq!((info.snapshots[0].id.as_str(), info.snapshots[0].name.as_str()), ("7", "first"));
@@ -54,11 +57,24 @@ fn a_snapshot_is_found_by_id_and_by_name() {
 }
 
 #[test]
-fn writing_is_refused() {
-    let main = Rc::new(MemorySource::new(0, "disk.qcow2", small_image()));
-    let options = OpenOptions { access: Access::ReadWrite, ..OpenOptions::read_only() };
-    let error = Qcow2::open(main, Rc::new(MemoryHost::new()), options).err();
-    assert_eq!(error, Some(Error::ReadOnly));
+fn what_cannot_be_written_is_refused() {
+    let open = |image: Vec<u8>, snapshot: Option<String>| {
+        let main = Rc::new(MemorySource::new(0, "disk.qcow2", image).writable());
+        let options =
+            OpenOptions { access: Access::ReadWrite, snapshot, ..OpenOptions::read_only() };
+        Qcow2::open(main, Rc::new(MemoryHost::new()), options).err()
+    };
+    assert_eq!(open(small_image(), None), None);
+    assert_eq!(open(small_image(), Some("7".into())), Some(Error::ReadOnly));
+    let mut corrupt = small_image();
+    put64(&mut corrupt, 72, 1 << 1);
+    assert!(matches!(open(corrupt, None), Some(Error::Corrupt { offset: 72, .. })));
+    let mut external = small_image();
+    put64(&mut external, 72, 1 << 2);
+    put32(&mut external, 112, 0x4441_5441);
+    assert!(
+        matches!(open(external, None), Some(Error::Unsupported(what)) if what.contains("data file"))
+    );
 }
 
 type Change = fn(&mut Vec<u8>);

@@ -30,6 +30,7 @@ pub mod format;
 pub mod memory;
 pub mod read;
 pub mod scratch;
+pub mod simulate;
 pub mod source;
 
 #[cfg(target_family = "wasm")]
@@ -43,8 +44,8 @@ pub use extent::{
     Codec, Content, Digest, DigestKind, DigestValue, Encoded, Extent, Extents, Placement, Stored,
 };
 pub use format::{
-    Confidence, Contents, CreateOptions, Description, Disk, DiskDigest, DiskInfo, Encoding, Finding, Format,
-    Glimpse, Image, ImageInfo, Key, OpenOptions, Parent, SnapshotInfo,
+    Confidence, Contents, CreateOptions, Description, Disk, DiskDigest, DiskInfo, Encoding,
+    Finding, Format, Glimpse, Image, ImageInfo, Key, OpenOptions, Parent, SnapshotInfo,
 };
 pub use source::{Access, Host, Level, Source, SourceHandle};
 

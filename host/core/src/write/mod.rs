@@ -325,8 +325,9 @@ impl Disk {
         Ok(())
     }
 
-    /// Checks a placement that is to hold `wanted`, or to follow one that ended at
-    /// `follows`; answers where it ends on the disk.
+    /// Checks a placement of an answer about `wanted`: the first begins there or before,
+    /// the others follow the one that ended at `follows`. Answers where it ends on the
+    /// disk.
     fn check_placement(
         &self,
         placement: &wit::Placement,
@@ -339,7 +340,7 @@ impl Disk {
             Some(end) => offset == end,
             None => offset <= wanted,
         };
-        let stop = stop.filter(|stop| in_order && *stop > wanted.max(offset));
+        let stop = stop.filter(|stop| in_order && *stop > offset);
         let Some(stop) = stop else {
             return Err(format!("asked for room at {wanted}, it gives {length} bytes at {offset}"));
         };

@@ -2,6 +2,9 @@
 //! memory, and decoding compressed clusters as the host would.
 #![allow(dead_code)]
 
+pub mod bench;
+pub mod writer;
+
 use std::io::Read;
 use std::rc::Rc;
 
@@ -110,8 +113,8 @@ pub fn extended_image() -> Vec<u8> {
     put32(&mut image, 100, 112);
     put64(&mut image, cluster, 2 * cluster as u64);
     (0..6).for_each(|number| image[2 * cluster + number * 2 + 1] = 1);
-    put64(&mut image, 3 * cluster, 4 * cluster as u64);
-    put64(&mut image, 4 * cluster, 5 * cluster as u64);
+    put64(&mut image, 3 * cluster, (1 << 63) | (4 * cluster as u64));
+    put64(&mut image, 4 * cluster, (1 << 63) | (5 * cluster as u64));
     put64(&mut image, 4 * cluster + 8, 1 | 2 << 32);
     image[5 * cluster..].fill(0xe5);
     image

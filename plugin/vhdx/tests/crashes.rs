@@ -1,0 +1,145 @@
+//! Every crash of a workload, opened again; some of them by QEMU.
+
+mod support;
+
+use fumehood_plugin::simulate::{CrashReplay, JournalSource, crash_replay, crashes};
+use fumehood_plugin::{Content, CreateOptions, Parent};
+use support::{Bench, contents, create, created, findings, open, open_read, opened, settings};
+
+const MIB: u64 = 1 << 20;
+
+/// `VHDX_CRASHES` sets how many states are tried.
+fn count() -> usize {
+    let given = std::env::var("VHDX_CRASHES").ok().and_then(|count| count.parse().ok());
+    given.unwrap_or(200)
+}
+
+fn replay(seed: u64, options: &CreateOptions, parent: &[u8], judge: &dyn Fn(&[u8])) {
+    let replay = CrashReplay {
+        seed,
+        operations: 60,
+        parent: parent.to_vec(),
+        disk_size: options.size,
+        crashes: count(),
+    };
+    crash_replay(replay, &|source| create(source, options), &open, judge);
+}
+
+fn judge_by_qemu(bench: &Bench, bytes: &[u8]) {
+    assert_eq!(findings(bytes), []);
+    assert!(bench.qemu_contents(bytes) == contents(bytes, MIB).unwrap());
+}
+
+#[test]
+fn dynamic() {
+    let bench = Bench::new("crash-dynamic");
+    for (seed, size) in [(1, 5 * MIB), (2, 6 * MIB + 1536)] {
+        let options = settings(size, &[("block_size", "1M")]);
+        replay(seed, &options, &[], &|bytes| judge_by_qemu(&bench, bytes));
+    }
+}
+
+#[test]
+fn fixed() {
+    let bench = Bench::new("crash-fixed");
+    let options = settings(3 * MIB + 512, &[("block_size", "1M"), ("subformat", "fixed")]);
+    replay(3, &options, &[], &|bytes| judge_by_qemu(&bench, bytes));
+}
+
+#[test]
+fn differencing() {
+    let parent: Vec<u8> = (0..4 * MIB + 700).map(|at| (at / 512 % 251 + 1) as u8).collect();
+    let recorded = Parent {
+        references: vec!["parent.vhdx".into()],
+        identities: vec!["ff34003b-11ed-4cf8-a166-b2be05e20b80".into()],
+        format: None,
+    };
+    for (seed, block_size) in [(4, "1M"), (5, "2M")] {
+        let mut options = settings(5 * MIB + 1024, &[("block_size", block_size)]);
+        options.parent = Some(recorded.clone());
+        replay(seed, &options, &parent, &|bytes| assert_eq!(findings(bytes), []));
+    }
+}
+
+/// Blocks far from each other: each has a page of the BAT of its own, and together
+/// they are more than the log holds at once.
+#[test]
+fn a_commit_larger_than_the_log() {
+    const APART: u64 = 512 * MIB;
+    const BLOCKS: u64 = 150;
+    let options = settings(BLOCKS * APART, &[("block_size", "1M")]);
+    let source = JournalSource::new(0, "disk.vhdx", vec![]);
+    let image = create(source.clone(), &options).unwrap();
+    let mut disk = image.disk(0).unwrap();
+    let ranges: Vec<_> = (0..BLOCKS).map(|number| (number * APART, MIB)).collect();
+    for (at, _) in &ranges {
+        assert!(disk.place(*at, 1).unwrap()[0].fresh);
+    }
+    disk.flush().unwrap();
+    source.take_events();
+    let initial = source.bytes();
+    disk.commit(&ranges).unwrap();
+    let before = source.flushes();
+    disk.flush().unwrap();
+    assert!(source.flushes() - before <= 1);
+    source.mark(1);
+    assert!(source.flushes() <= 4, "{}", source.flushes());
+    let linked = |bytes: &[u8]| {
+        let (image, _) = open_read(bytes).unwrap();
+        let mut disk = image.disk(0).unwrap();
+        let mut is_stored = |at: &u64| {
+            let extent = disk.extents(*at, 1).unwrap().remove(0);
+            matches!(extent.content, Content::Stored(_))
+        };
+        ranges.iter().filter(|(at, _)| is_stored(at)).count() as u64
+    };
+    assert_eq!(linked(&source.bytes()), BLOCKS);
+    let (mut some, events) = (0, source.events());
+    for crash in crashes(&initial, &events, 1, 24) {
+        let count = linked(&crash.bytes);
+        some += u64::from(count > 0 && count < BLOCKS);
+        assert!(crash.last == 0 || count == BLOCKS, "{count}");
+        assert_eq!(findings(&crash.bytes), []);
+    }
+    assert!(some > 0);
+    let bench = Bench::new("crash-large");
+    bench.write("image.vhdx", &source.bytes());
+    bench.run("qemu-img", &["check", "-q", "-r", "all", "-f", "vhdx", "image.vhdx"]);
+    let read = format!("read -P 0 {} 1M", (BLOCKS - 1) * APART);
+    bench.run("qemu-io", &["-r", "-f", "vhdx", "-c", &read, "image.vhdx"]);
+    let again = JournalSource::new(0, "disk.vhdx", source.bytes());
+    open(again.clone()).unwrap().close().unwrap();
+    assert_eq!(linked(&again.bytes()), BLOCKS);
+}
+
+/// Zeroes and new room are durable before the links that show them, even where the
+/// host did not flush the file before.
+#[test]
+fn links_wait_for_what_they_rely_on() {
+    let mut options = settings(4 * MIB, &[("block_size", "1M")]);
+    options.parent = Some(Parent {
+        references: vec![],
+        identities: vec!["ff34003b-11ed-4cf8-a166-b2be05e20b80".into()],
+        format: None,
+    });
+    let parent = vec![7; 4 << 20];
+    let (source, mut host) = created(&options, &parent);
+    host.write(3 * MIB, &[1; 512]).unwrap();
+    host.flush().unwrap();
+    drop(host);
+    let (initial, _) = (source.bytes(), source.take_events());
+    let image = open(source.clone()).unwrap();
+    let mut disk = image.disk(0).unwrap();
+    for at in [0, 4096, MIB + 512, 3 * MIB + 1024] {
+        disk.zero(at, 1024, true).unwrap();
+        disk.flush().unwrap();
+    }
+    let events = source.events();
+    for crash in crashes(&initial, &events, 1, 300) {
+        let shown = opened(&JournalSource::new(0, "crash", crash.bytes), &parent).contents();
+        let shown = shown.unwrap();
+        assert!(shown[3 << 20..][..512] == [1; 512]);
+        let mut others = shown[..3 << 20].iter().chain(&shown[(3 << 20) + 512..]);
+        assert!(others.all(|byte| [0, 7].contains(byte)), "crash in {}", crash.last);
+    }
+}
