@@ -1,5 +1,5 @@
-//! Builds the first-party plugins for Wasm, so that `cargo build` is the whole
-//! build, and writes the table that embeds them in the library.
+//! Builds the first-party plugins and the decoder for Wasm, so that `cargo build` is
+//! the whole build, and writes the table that embeds the plugins in the library.
 
 use std::env;
 use std::fmt::Write as _;
@@ -10,6 +10,8 @@ use std::process::Command;
 const TARGET: &str = "wasm32-unknown-unknown";
 /// First-party formats, in the order in which they are asked.
 const FORMATS: [&str; 5] = ["qcow2", "vhdx", "vhd", "ewf", "raw"];
+/// The module that decodes what the host does not decode natively.
+const DECODER: &str = "decoder";
 
 fn main() {
     let manifest = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("set by cargo"));
@@ -25,15 +27,22 @@ fn main() {
     let built = target_dir.join(TARGET).join("release");
     let mut table = String::from("&[\n");
     for format in FORMATS {
-        let module = built.join(format!("fumehood_{format}.wasm"));
-        let kept = out.join(format!("{format}.wasm"));
-        fs::copy(&module, &kept)
-            .unwrap_or_else(|error| fail(&format!("{}: {error}", module.display())));
+        let kept = keep(&built, &out, format);
         writeln!(table, "    ({format:?}, include_bytes!({:?})),", kept.display())
             .expect("a string");
     }
     table.push_str("]\n");
     fs::write(out.join("plugins.rs"), table).expect("OUT_DIR is writable");
+    keep(&built, &out, DECODER);
+}
+
+/// Copies a module from where it was built to where it is included from.
+fn keep(built: &Path, out: &Path, name: &str) -> PathBuf {
+    let module = built.join(format!("fumehood_{name}.wasm"));
+    let kept = out.join(format!("{name}.wasm"));
+    fs::copy(&module, &kept)
+        .unwrap_or_else(|error| fail(&format!("{}: {error}", module.display())));
+    kept
 }
 
 /// Stops with the one command that adds the Wasm target where it is missing.
@@ -67,8 +76,8 @@ fn build(workspace: &Path, target_dir: &Path) {
     command.current_dir(workspace);
     command.args(["build", "--release", "--locked", "--target", TARGET, "--target-dir"]);
     command.arg(target_dir);
-    for format in FORMATS {
-        command.args(["-p", &format!("fumehood-{format}")]);
+    for name in FORMATS.into_iter().chain([DECODER]) {
+        command.args(["-p", &format!("fumehood-{name}")]);
     }
     // Flags and wrappers of the host's own build are not meant for Wasm.
     for (name, _) in env::vars_os() {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use fumehood_core::contract::format::Parent;
 use fumehood_core::{self as core, Access, CHAIN_LIMIT, Layer};
 
+use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::identity;
 use crate::image::{Image, open_core};
@@ -109,7 +110,7 @@ impl<'a> Chain<'a> {
         let plugin = engine.plugin(&format)?;
         let source = Arc::new(source);
         let image = open_core(engine, plugin, source, &self.path, top.policy(), None, options)?;
-        let number = choose_disk(&image, &parent.identities);
+        let number = choose_disk(engine, &image, &parent.identities);
         self.checks.push(Check {
             child,
             parent: self.path.clone(),
@@ -123,12 +124,14 @@ impl<'a> Chain<'a> {
     pub(crate) fn finish(self) -> Result<(Vec<Layer>, Vec<PathBuf>)> {
         for check in &self.checks {
             let layers = &self.layers[check.depth..];
-            if check.identities.is_empty() || identity::is_one_of(layers, &check.identities) {
+            if check.identities.is_empty()
+                || identity::is_one_of(self.top.engine(), layers, &check.identities)
+            {
                 continue;
             }
             let found = match identity::own(layers) {
                 Some(own) => own.to_owned(),
-                None => identity::of_contents(layers)?,
+                None => identity::of_contents(self.top.engine(), layers)?,
             };
             return Err(Error::Chain(format!(
                 "{} was made on a parent with identity {}, but {} has {found}; it was exchanged \
@@ -166,11 +169,11 @@ fn open_first(
 
 /// Which disk of an image of several a child was made on: the one whose identity it
 /// records.
-fn choose_disk(image: &Arc<core::Image>, identities: &[String]) -> u32 {
+fn choose_disk(engine: &Engine, image: &Arc<core::Image>, identities: &[String]) -> u32 {
     let count = image.disks().len() as u32;
     let layer = |number| [Layer { image: image.clone(), number }];
     (0..count)
         .filter(|_| count > 1)
-        .find(|number| identity::is_one_of(&layer(*number), identities))
+        .find(|number| identity::is_one_of(engine, &layer(*number), identities))
         .unwrap_or(0)
 }

@@ -1,5 +1,5 @@
 //! From a `.wasm` file to native code: encoding, compiling ahead of time, and the
-//! private cache of what was compiled.
+//! private cache of what was compiled. Plugins are components; the decoder is a module.
 //!
 //! The cache holds native code that will run with the host's rights, so its folder
 //! must belong to the user and be closed to everyone else; otherwise it is not used.
@@ -11,6 +11,7 @@ use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use wasmtime::Module;
 use wasmtime::component::Component;
 
 use crate::error::{Error, Result};
@@ -64,36 +65,106 @@ fn private_folder(folder: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// The component in `wasm`, compiled, from the cache where it is there.
-///
-/// `wasm` is a component, or the core module that `cargo build --target
-/// wasm32-unknown-unknown` makes of a plugin.
+/// What can be compiled ahead of time and kept: plugins, and the host's own modules.
+pub(crate) trait Artifact: Sized {
+    /// Goes into the cache's keys, since one file may be compiled as either.
+    const KIND: &'static [u8];
+
+    /// Compiles `wasm`.
+    ///
+    /// # Errors
+    /// The compiler's words.
+    fn precompile(engine: &wasmtime::Engine, wasm: &[u8]) -> Result<Vec<u8>, String>;
+
+    /// Loads what [`Artifact::precompile`] made.
+    ///
+    /// # Safety
+    /// `compiled` must be that, unaltered.
+    #[allow(unsafe_code)]
+    unsafe fn load(engine: &wasmtime::Engine, compiled: &[u8]) -> wasmtime::Result<Self>;
+
+    /// Loads a file of what [`Artifact::precompile`] made.
+    ///
+    /// # Safety
+    /// The file must be that, unaltered, and remain so.
+    #[allow(unsafe_code)]
+    unsafe fn load_file(engine: &wasmtime::Engine, path: &Path) -> wasmtime::Result<Self>;
+}
+
+/// A plugin: `wasm` is a component, or the core module that `cargo build --target
+/// wasm32-unknown-unknown` makes of it.
+#[allow(unsafe_code)]
+impl Artifact for Component {
+    const KIND: &'static [u8] = b"";
+
+    fn precompile(engine: &wasmtime::Engine, wasm: &[u8]) -> Result<Vec<u8>, String> {
+        let component = encode(engine, wasm)?;
+        engine.precompile_component(&component).map_err(|error| format!("{error:#}"))
+    }
+
+    unsafe fn load(engine: &wasmtime::Engine, compiled: &[u8]) -> wasmtime::Result<Self> {
+        // SAFETY: the caller vouches for the bytes.
+        unsafe { Self::deserialize(engine, compiled) }
+    }
+
+    unsafe fn load_file(engine: &wasmtime::Engine, path: &Path) -> wasmtime::Result<Self> {
+        // SAFETY: the caller vouches for the file.
+        unsafe { Self::deserialize_file(engine, path) }
+    }
+}
+
+/// A module of the host's own, compiled while blocks wait for it.
+#[allow(unsafe_code)]
+impl Artifact for Module {
+    const KIND: &'static [u8] = b"module";
+
+    fn precompile(engine: &wasmtime::Engine, wasm: &[u8]) -> Result<Vec<u8>, String> {
+        // On this thread alone. Others wait for the module when its first blocks are
+        // read, and a compiler that spreads its work would wait for them.
+        let mut config = engine.config().clone();
+        config.parallel_compilation(false);
+        wasmtime::Engine::new(&config)
+            .and_then(|engine| engine.precompile_module(wasm))
+            .map_err(|error| format!("{error:#}"))
+    }
+
+    unsafe fn load(engine: &wasmtime::Engine, compiled: &[u8]) -> wasmtime::Result<Self> {
+        // SAFETY: the caller vouches for the bytes.
+        unsafe { Self::deserialize(engine, compiled) }
+    }
+
+    unsafe fn load_file(engine: &wasmtime::Engine, path: &Path) -> wasmtime::Result<Self> {
+        // SAFETY: the caller vouches for the file.
+        unsafe { Self::deserialize_file(engine, path) }
+    }
+}
+
+/// What is in `wasm`, compiled, from the cache where it is there.
 ///
 /// # Errors
 /// [`Error::Compile`] with `name`.
-pub(crate) fn compile(
+pub(crate) fn compile<A: Artifact>(
     engine: &wasmtime::Engine,
     cache: Option<&Cache>,
     name: &str,
     wasm: &[u8],
-) -> Result<Component> {
+) -> Result<A> {
     let failed = |what: String| Error::Compile { plugin: name.into(), what };
-    let cached = cache.map(|cache| cache.folder.join(format!("{}.cwasm", key(engine, wasm))));
+    let file = || format!("{}.cwasm", key(engine, A::KIND, wasm));
+    let cached = cache.map(|cache| cache.folder.join(file()));
     if let Some(path) = &cached
-        && let Some(component) = load(engine, path)
+        && let Some(artifact) = load(engine, path)
     {
-        return Ok(component);
+        return Ok(artifact);
     }
     let started = std::time::Instant::now();
-    let component = encode(engine, wasm).map_err(failed)?;
-    let compiled =
-        engine.precompile_component(&component).map_err(|error| failed(format!("{error:#}")))?;
+    let compiled = A::precompile(engine, wasm).map_err(failed)?;
     tracing::debug!(plugin = name, "compiled in {:?}", started.elapsed());
     if let Some(path) = &cached {
         match store(path, &compiled) {
             Ok(()) => {
-                if let Some(component) = load(engine, path) {
-                    return Ok(component);
+                if let Some(artifact) = load(engine, path) {
+                    return Ok(artifact);
                 }
             }
             Err(error) => tracing::warn!("cannot keep {}: {error}", path.display()),
@@ -101,8 +172,8 @@ pub(crate) fn compile(
     }
     // SAFETY: the bytes were made by this engine a moment ago.
     #[allow(unsafe_code)]
-    let component = unsafe { Component::deserialize(engine, &compiled) };
-    component.map_err(|error| failed(format!("{error:#}")))
+    let artifact = unsafe { A::load(engine, &compiled) };
+    artifact.map_err(|error| failed(format!("{error:#}")))
 }
 
 /// Compiles the plugin in `path` ahead of time for `target` (this machine where it
@@ -121,8 +192,7 @@ pub fn precompile(path: &Path, target: Option<&str>) -> Result<Vec<u8>> {
         fumehood_core::Runtime::without_virtual_memory(&mut config);
     }
     let engine = wasmtime::Engine::new(&config).map_err(|error| failed(format!("{error:#}")))?;
-    let component = encode(&engine, &wasm).map_err(failed)?;
-    engine.precompile_component(&component).map_err(|error| failed(format!("{error:#}")))
+    Component::precompile(&engine, &wasm).map_err(failed)
 }
 
 /// Makes a component of a core module that carries the contract's types; leaves a
@@ -155,9 +225,9 @@ fn encode(engine: &wasmtime::Engine, wasm: &[u8]) -> Result<Vec<u8>, String> {
     }
 }
 
-/// What the compiled code depends on: the component, the engine's version, its
-/// settings, and the processor.
-fn key(engine: &wasmtime::Engine, wasm: &[u8]) -> String {
+/// What the compiled code depends on: the file and what it is compiled as, the
+/// engine's version, its settings, and the processor.
+fn key(engine: &wasmtime::Engine, kind: &[u8], wasm: &[u8]) -> String {
     struct Settings(blake3::Hasher);
     impl Hasher for Settings {
         fn write(&mut self, bytes: &[u8]) {
@@ -169,20 +239,21 @@ fn key(engine: &wasmtime::Engine, wasm: &[u8]) -> String {
     }
     let mut settings = Settings(blake3::Hasher::new());
     engine.precompile_compatibility_hash().hash(&mut settings);
+    settings.0.update(kind);
     settings.0.update(wasm);
     settings.0.finalize().to_hex().to_string()
 }
 
-fn load(engine: &wasmtime::Engine, path: &Path) -> Option<Component> {
+fn load<A: Artifact>(engine: &wasmtime::Engine, path: &Path) -> Option<A> {
     if !path.exists() {
         return None;
     }
     // SAFETY: the file lies in a folder that only this user can write to (checked
     // when the cache was opened), and was put there whole by `store`.
     #[allow(unsafe_code)]
-    let component = unsafe { Component::deserialize_file(engine, path) };
-    match component {
-        Ok(component) => Some(component),
+    let artifact = unsafe { A::load_file(engine, path) };
+    match artifact {
+        Ok(artifact) => Some(artifact),
         Err(error) => {
             tracing::debug!("{} is made anew: {error:#}", path.display());
             None

@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use fumehood_core::contract::format::Parent;
 use fumehood_core::{self as core, Access, NewImage, OpenImage, Source};
 
+use crate::disk::Disk;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::identity;
@@ -49,7 +50,7 @@ impl CreateOptions {
         let own = identity::own(&layers).filter(|_| image.format() == format);
         let identity = match own {
             Some(own) => own.to_owned(),
-            None => identity::of_contents(&layers)?,
+            None => identity::of_contents(image.engine(), &layers)?,
         };
         let parent = NewParent {
             path: image.path().to_path_buf(),
@@ -98,7 +99,7 @@ impl NewParent {
 }
 
 /// The parent that the top of `disk` has.
-pub(crate) fn parent_of(disk: &crate::disk::Disk) -> Result<NewParent> {
+pub(crate) fn parent_of(engine: &Engine, disk: &Disk) -> Result<NewParent> {
     let layers = &disk.core().layers()[1..];
     let parent = &layers[0];
     let format = parent.image.plugin().name().to_owned();
@@ -106,7 +107,7 @@ pub(crate) fn parent_of(disk: &crate::disk::Disk) -> Result<NewParent> {
     let own = identity::own(layers).filter(|_| top.image.plugin().name() == format);
     let identity = match own {
         Some(own) => own.to_owned(),
-        None => identity::of_contents(layers)?,
+        None => identity::of_contents(engine, layers)?,
     };
     Ok(NewParent { path: disk.paths()[1].clone(), format, identity })
 }

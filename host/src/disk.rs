@@ -8,7 +8,7 @@ use fumehood_core::contract::format::{DiskInfo, Finding};
 use fumehood_core::{self as core, Layer, Pieces};
 
 use crate::error::Result;
-use crate::mover::{Emptying, Mover};
+use crate::mover::{DecoderModule, Emptying, Mover};
 
 /// Bytes of memory for each cache of a view that is read once.
 const VIEW_CACHE: usize = 2 << 20;
@@ -26,6 +26,25 @@ struct Inner {
     mover: Mover,
     /// The files of the layers.
     paths: Vec<PathBuf>,
+    means: Means,
+}
+
+/// What a disk works with.
+#[derive(Clone)]
+pub(crate) struct Means {
+    /// Bytes of memory for cached extents.
+    pub extent_cache: usize,
+    /// Bytes of memory for decoded blocks.
+    pub block_cache: usize,
+    /// Decodes in the sandbox.
+    pub decoder: Arc<DecoderModule>,
+}
+
+impl Means {
+    /// For a view that is read once.
+    pub(crate) fn small(decoder: Arc<DecoderModule>) -> Self {
+        Self { extent_cache: VIEW_CACHE, block_cache: VIEW_CACHE, decoder }
+    }
 }
 
 impl Drop for Inner {
@@ -50,27 +69,19 @@ impl WeakDisk {
 }
 
 impl Disk {
+    /// A disk of these layers, top first, and the files they lie in, as far as they do.
     pub(crate) fn new(
         layers: Vec<Layer>,
-        extent_cache: usize,
-        block_cache: usize,
+        paths: Vec<PathBuf>,
+        means: Means,
     ) -> Result<Self, core::Error> {
-        Self::of_files(layers, Vec::new(), extent_cache, block_cache)
+        let disk = core::Disk::new(layers, means.extent_cache)?;
+        let mover = Mover::new(means.block_cache, means.decoder.clone());
+        Ok(Self { inner: Arc::new(Inner { disk, mover, paths, means }) })
     }
 
     pub(crate) fn downgrade(&self) -> WeakDisk {
         WeakDisk(Arc::downgrade(&self.inner))
-    }
-
-    /// The same disk with the files of its layers.
-    pub(crate) fn of_files(
-        layers: Vec<Layer>,
-        paths: Vec<PathBuf>,
-        extent_cache: usize,
-        block_cache: usize,
-    ) -> Result<Self, core::Error> {
-        let disk = core::Disk::new(layers, extent_cache)?;
-        Ok(Self { inner: Arc::new(Inner { disk, mover: Mover::new(block_cache), paths }) })
     }
 
     /// The files of its layers, top first.
@@ -80,12 +91,17 @@ impl Disk {
 
     /// A view of what one of its layers holds by itself, for reading.
     pub(crate) fn only(&self, layer: &Layer) -> Result<Self> {
-        Ok(Self::new(vec![layer.clone()], VIEW_CACHE, VIEW_CACHE)?)
+        self.view(vec![layer.clone()])
     }
 
     /// A view of what lies behind its top layer, for reading.
     pub(crate) fn behind(&self) -> Result<Self> {
-        Ok(Self::new(self.inner.disk.layers()[1..].to_vec(), VIEW_CACHE, VIEW_CACHE)?)
+        self.view(self.inner.disk.layers()[1..].to_vec())
+    }
+
+    fn view(&self, layers: Vec<Layer>) -> Result<Self> {
+        let means = Means::small(self.inner.means.decoder.clone());
+        Ok(Self::new(layers, Vec::new(), means)?)
     }
 
     /// Writes a whole unit as encoded bytes; see [`core::Disk::plan_encoded`].

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use fumehood_core::contract::format::{Confidence, Glimpse};
 use fumehood_core::{Limits, Plugin, Runtime, Source};
+use wasmtime::component::Component;
 
 use crate::compile::{self, Cache};
 use crate::create::{self, CreateOptions};
 use crate::error::{Error, Result};
 use crate::image::{Image, OpenOptions};
+use crate::mover::DecoderModule;
 
 /// First-party plugins: name, and the Wasm module that the build made.
 const EMBEDDED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/plugins.rs"));
@@ -28,6 +30,7 @@ struct Inner {
     runtime: Arc<Runtime>,
     cache: Option<Cache>,
     plugins: Vec<Candidate>,
+    decoder: Arc<DecoderModule>,
 }
 
 /// A plugin that is compiled when it is first needed.
@@ -116,7 +119,9 @@ impl Engine {
             Some(folder) => Cache::open(folder),
             None => Cache::of_user(),
         };
-        Ok(Self { inner: Arc::new(Inner { runtime, cache, plugins }) })
+        let deadline = options.limits.deadline_ticks;
+        let decoder = Arc::new(DecoderModule::new(runtime.clone(), cache.clone(), deadline));
+        Ok(Self { inner: Arc::new(Inner { runtime, cache, plugins, decoder }) })
     }
 
     /// All plugins, those of [`EngineOptions::plugins`] first.
@@ -242,7 +247,7 @@ impl Engine {
     pub fn inspect(&self, path: &Path) -> Result<PluginFile> {
         let candidate = Candidate::read(path)?;
         let runtime = &self.inner.runtime;
-        let component = compile::compile(
+        let component: Component = compile::compile(
             runtime.engine(),
             self.cache(),
             &candidate.name,
@@ -256,6 +261,11 @@ impl Engine {
             imports: ty.imports(runtime.engine()).map(|(name, _)| name.into()).collect(),
             exports: ty.exports(runtime.engine()).map(|(name, _)| name.into()).collect(),
         })
+    }
+
+    /// What decodes in the sandbox.
+    pub(crate) fn decoder(&self) -> Arc<DecoderModule> {
+        self.inner.decoder.clone()
     }
 
     pub(crate) fn cache(&self) -> Option<&Cache> {

@@ -8,7 +8,8 @@
 use fumehood_core::Layer;
 use sha2::{Digest, Sha256};
 
-use crate::disk::Disk;
+use crate::disk::{Disk, Means};
+use crate::engine::Engine;
 use crate::error::Result;
 
 /// Bytes at each end of a disk that make its identity.
@@ -18,8 +19,8 @@ const ENDS: u64 = 64 << 10;
 ///
 /// # Errors
 /// Where its first or last bytes cannot be read.
-pub(crate) fn of_contents(layers: &[Layer]) -> Result<String> {
-    let disk = Disk::new(layers.to_vec(), 1 << 20, 1 << 20)?;
+pub(crate) fn of_contents(engine: &Engine, layers: &[Layer]) -> Result<String> {
+    let disk = Disk::new(layers.to_vec(), Vec::new(), Means::small(engine.decoder()))?;
     let number = layers.first().map_or(0, |layer| layer.number);
     let size = disk.size();
     let mut digest = Sha256::new();
@@ -48,9 +49,9 @@ fn uuid(digest: &[u8]) -> String {
 
 /// Whether the disk with these layers is one of those that a child recorded; `false`
 /// too where its ends cannot be read.
-pub(crate) fn is_one_of(layers: &[Layer], recorded: &[String]) -> bool {
+pub(crate) fn is_one_of(engine: &Engine, layers: &[Layer], recorded: &[String]) -> bool {
     own(layers).is_some_and(|own| recorded.iter().any(|one| one.eq_ignore_ascii_case(own)))
-        || of_contents(layers).is_ok_and(|found| recorded.contains(&found))
+        || of_contents(engine, layers).is_ok_and(|found| recorded.contains(&found))
 }
 
 /// The identity that the disk's own format gives it.

@@ -9,7 +9,7 @@ use fumehood_core::contract::format::{DiskInfo, Glimpse, ImageInfo};
 use fumehood_core::{self as core, Access, Layer, OpenImage, Plugin, Source};
 
 use crate::chain::Chain;
-use crate::disk::{Disk, WeakDisk};
+use crate::disk::{Disk, Means, WeakDisk};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::policy::Policy;
@@ -189,17 +189,20 @@ impl Image {
             return Ok(disk);
         }
         let (layers, paths) = self.chain(number)?;
-        let OpenOptions { extent_cache, block_cache, .. } = self.options;
-        let disk = Disk::of_files(layers, paths, extent_cache, block_cache)?;
+        let disk = Disk::new(layers, paths, self.means())?;
         disks.insert(number, disk.downgrade());
         Ok(disk)
+    }
+
+    fn means(&self) -> Means {
+        let OpenOptions { extent_cache, block_cache, .. } = self.options;
+        Means { extent_cache, block_cache, decoder: self.engine.decoder() }
     }
 
     /// Its first disk without any parent, which need not be there yet.
     pub(crate) fn disk_alone(&self) -> Result<Disk> {
         let layers = vec![Layer { image: self.image.clone(), number: 0 }];
-        let OpenOptions { extent_cache, block_cache, .. } = self.options;
-        Ok(Disk::of_files(layers, vec![self.path.clone()], extent_cache, block_cache)?)
+        Ok(Disk::new(layers, vec![self.path.clone()], self.means())?)
     }
 
     /// The same image under another name, its first disk with these layers.
@@ -209,8 +212,7 @@ impl Image {
         layers: Vec<Layer>,
         paths: Vec<PathBuf>,
     ) -> Result<Self> {
-        let OpenOptions { extent_cache, block_cache, .. } = self.options;
-        let disk = Disk::of_files(layers, paths, extent_cache, block_cache)?;
+        let disk = Disk::new(layers, paths, self.means())?;
         (self.path, self.disks) = (path, Arc::default());
         let mut disks = self.disks.lock().unwrap_or_else(PoisonError::into_inner);
         disks.insert(0, disk.downgrade());

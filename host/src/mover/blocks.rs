@@ -8,11 +8,13 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
 use super::decode;
+use super::sandbox::{DecoderModule, Sandbox};
 use crate::error::{Error, Result};
 
 /// A bounded cache of decoded blocks. Two readers of one block decode it once.
 pub(super) struct BlockCache {
     cache: Cache<Block, Arc<[u8]>, Bytes>,
+    sandbox: Sandbox,
 }
 
 #[derive(Clone)]
@@ -31,8 +33,9 @@ thread_local! {
 
 impl BlockCache {
     /// A cache of about `budget` bytes.
-    pub(super) fn new(budget: usize) -> Self {
-        Self { cache: Cache::with_weighter(budget >> 15, budget as u64, Bytes) }
+    pub(super) fn new(budget: usize, decoder: Arc<DecoderModule>) -> Self {
+        let cache = Cache::with_weighter(budget >> 15, budget as u64, Bytes);
+        Self { cache, sandbox: Sandbox::new(decoder) }
     }
 
     /// Whether the block is kept decoded, as far as can be told without waiting.
@@ -55,11 +58,11 @@ impl BlockCache {
     ) -> Result<()> {
         if skip == 0 && buffer.len() == block.decoded_length as usize {
             // The whole block is wanted: no one will ask for the rest of it.
-            return decode_into(disk, block, buffer);
+            return decode_into(&self.sandbox, disk, block, buffer);
         }
         let bytes = self.cache.get_or_insert_with(block, || {
             let mut bytes = vec![0; block.decoded_length as usize];
-            decode_into(disk, block, &mut bytes)?;
+            decode_into(&self.sandbox, disk, block, &mut bytes)?;
             Ok::<_, Error>(Arc::from(bytes))
         })?;
         buffer.copy_from_slice(&bytes[skip..skip + buffer.len()]);
@@ -68,7 +71,7 @@ impl BlockCache {
 }
 
 /// Reads a block's stored bytes, decodes them into `out`, and checks its digest.
-fn decode_into(disk: &Disk, block: &Block, out: &mut [u8]) -> Result<()> {
+fn decode_into(sandbox: &Sandbox, disk: &Disk, block: &Block, out: &mut [u8]) -> Result<()> {
     let source = disk.source(block.source)?;
     let behind = match &block.digest {
         Some(digest) if digest.value.is_none() => digest_length(digest.kind),
@@ -82,7 +85,7 @@ fn decode_into(disk: &Disk, block: &Block, out: &mut [u8]) -> Result<()> {
         let stored = &mut stored[..length + behind];
         source.read_at(block.offset, stored)?;
         let (stored, digest_behind) = stored.split_at(length);
-        decode::decode(block.codec, stored, out)
+        decode::decode(sandbox, block.codec, stored, out)
             .and_then(|()| match &block.digest {
                 None => Ok(()),
                 Some(digest) => {

@@ -1,27 +1,25 @@
-//! Codecs and digests: one block in, one block out, all in memory-safe code.
+//! Codecs and digests: one block in, one block out, in memory-safe code or in the
+//! sandbox.
 //!
 //! A decoder writes exactly the block's decoded length or fails, whatever the
 //! stored bytes say; nothing here allocates by what they say.
 
-use std::cell::RefCell;
-use std::io::Read;
-
 use fumehood_core::{Codec, DigestKind};
 use zune_inflate::{DeflateDecoder, DeflateOptions};
 
+use super::sandbox::Sandbox;
 use crate::digest::{Hasher, digest_name, hex};
-
-thread_local! {
-    /// Decoding state is large; each thread keeps one.
-    static ZSTD: RefCell<ruzstd::decoding::FrameDecoder> =
-        RefCell::new(ruzstd::decoding::FrameDecoder::new());
-}
 
 /// Fills `out` with what `stored` decodes to.
 ///
 /// # Errors
 /// What is wrong with the stored bytes, in words.
-pub(super) fn decode(codec: Codec, stored: &[u8], out: &mut [u8]) -> Result<(), String> {
+pub(super) fn decode(
+    sandbox: &Sandbox,
+    codec: Codec,
+    stored: &[u8],
+    out: &mut [u8],
+) -> Result<(), String> {
     match codec {
         Codec::Identity if stored.len() == out.len() => {
             out.copy_from_slice(stored);
@@ -30,7 +28,7 @@ pub(super) fn decode(codec: Codec, stored: &[u8], out: &mut [u8]) -> Result<(), 
         Codec::Identity => Err(format!("{} bytes stored for {}", stored.len(), out.len())),
         Codec::Deflate => inflate(false, stored, out),
         Codec::Zlib => inflate(true, stored, out),
-        Codec::Zstd => ZSTD.with_borrow_mut(|state| zstd(state, stored, out)),
+        Codec::Zstd => sandbox.zstd(stored, out),
     }
 }
 
@@ -56,37 +54,6 @@ fn inflate(header: bool, stored: &[u8], out: &mut [u8]) -> Result<(), String> {
     Ok(())
 }
 
-fn zstd(
-    state: &mut ruzstd::decoding::FrameDecoder,
-    stored: &[u8],
-    out: &mut [u8],
-) -> Result<(), String> {
-    let mut input = stored;
-    let corrupt = |error| format!("its Zstandard frame is corrupt: {error}");
-    state.reset(&mut input).map_err(corrupt)?;
-    let mut written = 0;
-    while written < out.len() {
-        if !state.is_finished() {
-            let step = ruzstd::decoding::BlockDecodingStrategy::UptoBytes(out.len() - written);
-            state.decode_blocks(&mut input, step).map_err(corrupt)?;
-        }
-        let read = state.read(&mut out[written..]).map_err(|error| error.to_string())?;
-        if read == 0 && state.is_finished() {
-            return Err(format!("it decodes to {written} bytes, not {}", out.len()));
-        }
-        written += read;
-    }
-    // The frame must end where the block does.
-    if !state.is_finished() {
-        let one = ruzstd::decoding::BlockDecodingStrategy::UptoBytes(1);
-        state.decode_blocks(&mut input, one).map_err(corrupt)?;
-    }
-    if !state.is_finished() || state.can_collect() > 0 {
-        return Err(format!("it decodes to more than {} bytes", out.len()));
-    }
-    Ok(())
-}
-
 /// Compares the digest of `bytes`; checksums are little-endian.
 ///
 /// # Errors
@@ -106,10 +73,15 @@ pub(super) fn check_digest(kind: DigestKind, bytes: &[u8], expected: &[u8]) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mover::sandbox::tests::sandboxed;
     use std::io::Write;
 
     fn sample() -> Vec<u8> {
         (0..65536u32).map(|at| ((at * at) >> 9) as u8).collect()
+    }
+
+    fn decode(codec: Codec, stored: &[u8], out: &mut [u8]) -> Result<(), String> {
+        super::decode(&sandboxed(), codec, stored, out)
     }
 
     fn zlib(bytes: &[u8]) -> Vec<u8> {
@@ -147,18 +119,6 @@ mod tests {
         decode(Codec::Deflate, raw, &mut out).unwrap();
         assert_eq!(out, plain);
         assert!(decode(Codec::Deflate, &raw[..raw.len() / 2], &mut out).is_err());
-    }
-
-    #[test]
-    fn a_zstandard_frame_decodes_to_its_length() {
-        let plain = sample();
-        let level = ruzstd::encoding::CompressionLevel::Fastest;
-        let stored = ruzstd::encoding::compress_to_vec(plain.as_slice(), level);
-        let mut out = vec![0; plain.len()];
-        decode(Codec::Zstd, &stored, &mut out).unwrap();
-        assert_eq!(out, plain);
-        assert!(decode(Codec::Zstd, &stored, &mut vec![0; plain.len() + 1]).is_err());
-        assert!(decode(Codec::Zstd, &stored[..stored.len() / 2], &mut out).is_err());
     }
 
     #[test]

@@ -5,12 +5,16 @@
 
 mod blocks;
 mod decode;
+mod sandbox;
 mod write;
+
+use std::sync::Arc;
 
 use fumehood_core::{Disk, Error as CoreError, Piece, PieceKind};
 use rayon::prelude::*;
 
 use self::blocks::BlockCache;
+pub(crate) use self::sandbox::DecoderModule;
 pub(crate) use self::write::Emptying;
 use crate::error::Result;
 
@@ -21,8 +25,8 @@ pub(crate) struct Mover {
 
 impl Mover {
     /// A mover that keeps about `block_cache` bytes of decoded blocks.
-    pub(crate) fn new(block_cache: usize) -> Self {
-        Self { blocks: BlockCache::new(block_cache) }
+    pub(crate) fn new(block_cache: usize, decoder: Arc<DecoderModule>) -> Self {
+        Self { blocks: BlockCache::new(block_cache, decoder) }
     }
 
     /// Fills `buffer` by `pieces`, which cover it.

@@ -100,7 +100,7 @@ fn put_above(top: &Image, disk: &Disk) -> Result<Image> {
     let format = top.format();
     let identity = match identity::own(layers) {
         Some(own) => own.to_owned(),
-        None => identity::of_contents(layers)?,
+        None => identity::of_contents(top.engine(), layers)?,
     };
     let info = disk.info();
     let options = CreateOptions {

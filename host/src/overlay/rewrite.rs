@@ -67,7 +67,7 @@ fn replace(image: &Image, fill: impl FnOnce(&Image) -> Result<()>) -> Result<()>
     options.logical_sector = info.logical_sector;
     options.settings = settings(image.format());
     if info.parent.is_some() {
-        options.parent = Some(crate::create::parent_of(&image.disk(0)?)?);
+        options.parent = Some(create::parent_of(image.engine(), &image.disk(0)?)?);
     }
     let _ = std::fs::remove_file(&half);
     let new = create::create(image.engine(), &half, &options)?;

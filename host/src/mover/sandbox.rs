@@ -1,0 +1,191 @@
+//! Zstandard, decoded in the sandbox.
+//!
+//! A decoder that is fast is unsafe, and frames are hostile bytes. So the decoder is a
+//! Wasm module too: memory and time are limited, and whatever a frame does to it, that
+//! block is an error and the instance is thrown away. The bytes are copied in and out,
+//! which is a small part of what decoding them takes.
+//!
+//! ```text
+//!   engine ── DecoderModule   compiled when the first block needs it
+//!   disk ──── Sandbox         its idle instances; one is taken for each block
+//! ```
+//!
+//! Instances are not shared by disks: one that a frame took over could give another
+//! disk wrong bytes.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use fumehood_core::Runtime;
+use wasmtime::{
+    InstancePre, Linker, Memory, Module, Store, StoreLimits, StoreLimitsBuilder, Trap, TypedFunc,
+};
+
+use crate::compile::{self, Cache};
+
+/// The module that the build made.
+const EMBEDDED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/decoder.wasm"));
+
+/// Linear memory of an instance: the longest block that the core lets pass, stored and
+/// decoded, and room for the decoder's own state.
+const MEMORY: usize = (2 * 64 + 32) << 20;
+/// The most memory of one disk's idle instances.
+const IDLE_LIMIT: usize = 64 << 20;
+
+/// The decoder, compiled when it is first needed. One an engine.
+pub(crate) struct DecoderModule {
+    runtime: Arc<Runtime>,
+    cache: Option<Cache>,
+    deadline: u64,
+    wasm: &'static [u8],
+    compiled: OnceLock<Result<InstancePre<StoreLimits>, String>>,
+}
+
+impl DecoderModule {
+    /// The decoder for `runtime`, whose calls may last `deadline` ticks.
+    pub(crate) fn new(runtime: Arc<Runtime>, cache: Option<Cache>, deadline: u64) -> Self {
+        Self { runtime, cache, deadline, wasm: EMBEDDED, compiled: OnceLock::new() }
+    }
+
+    fn compile(&self) -> Result<InstancePre<StoreLimits>, String> {
+        let engine = self.runtime.engine();
+        let compiled = compile::compile(engine, self.cache.as_ref(), "decoder", self.wasm);
+        let module: Module = compiled.map_err(|error| error.to_string())?;
+        // It is given nothing to call.
+        Linker::new(engine).instantiate_pre(&module).map_err(|error| format!("{error:#}"))
+    }
+
+    fn instance(&self) -> Result<Instance, String> {
+        let compiled = self.compiled.get_or_init(|| self.compile()).as_ref()?;
+        Instance::new(self.runtime.engine(), compiled, self.deadline)
+            .map_err(|error| format!("the decoder does not start: {error:#}"))
+    }
+}
+
+/// The instances of one disk.
+pub(super) struct Sandbox {
+    module: Arc<DecoderModule>,
+    idle: Mutex<Idle>,
+}
+
+#[derive(Default)]
+struct Idle {
+    instances: Vec<Instance>,
+    memory: usize,
+}
+
+impl Sandbox {
+    pub(super) fn new(module: Arc<DecoderModule>) -> Self {
+        Self { module, idle: Mutex::default() }
+    }
+
+    /// Fills `out` with what the frame at the head of `stored` decodes to.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    pub(super) fn zstd(&self, stored: &[u8], out: &mut [u8]) -> Result<(), String> {
+        let mut instance = match self.take() {
+            Some(instance) => instance,
+            None => self.module.instance()?,
+        };
+        instance.zstd(stored, out)?;
+        // One that failed is not used again, whatever it failed of.
+        self.give_back(instance);
+        Ok(())
+    }
+
+    fn take(&self) -> Option<Instance> {
+        let mut idle = self.idle();
+        let instance = idle.instances.pop()?;
+        idle.memory -= instance.memory();
+        Some(instance)
+    }
+
+    fn give_back(&self, instance: Instance) {
+        let memory = instance.memory();
+        let mut idle = self.idle();
+        if idle.memory + memory <= IDLE_LIMIT {
+            idle.memory += memory;
+            idle.instances.push(instance);
+        }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The decoder with a memory of its own.
+struct Instance {
+    store: Store<StoreLimits>,
+    deadline: u64,
+    memory: Memory,
+    input: TypedFunc<u32, u32>,
+    output: TypedFunc<u32, u32>,
+    zstd: TypedFunc<(u32, u32), i32>,
+}
+
+impl Instance {
+    fn new(
+        engine: &wasmtime::Engine,
+        compiled: &InstancePre<StoreLimits>,
+        deadline: u64,
+    ) -> wasmtime::Result<Self> {
+        let limits = StoreLimitsBuilder::new().memory_size(MEMORY).table_elements(1 << 12).build();
+        let mut store = Store::new(engine, limits);
+        store.limiter(|limits| limits);
+        store.set_epoch_deadline(deadline);
+        let instance = compiled.instantiate(&mut store)?;
+        let memory = instance.get_memory(&mut store, "memory");
+        Ok(Self {
+            memory: memory.ok_or_else(|| wasmtime::Error::msg("it exports no memory"))?,
+            input: instance.get_typed_func(&mut store, "input")?,
+            output: instance.get_typed_func(&mut store, "output")?,
+            zstd: instance.get_typed_func(&mut store, "zstd")?,
+            store,
+            deadline,
+        })
+    }
+
+    fn zstd(&mut self, stored: &[u8], out: &mut [u8]) -> Result<(), String> {
+        let decoded = self.call(stored, out).map_err(|error| told(&error))?;
+        match (usize::try_from(decoded), decoded) {
+            (Ok(length), _) if length == out.len() => Ok(()),
+            (Ok(length), _) => Err(format!("it decodes to {length} bytes, not {}", out.len())),
+            (_, -2) => Err(format!("it decodes to more than {} bytes", out.len())),
+            (_, -3) => Err("the checksum of its Zstandard frame is another".into()),
+            _ => Err(format!("its Zstandard frame is corrupt or passes {} bytes", out.len())),
+        }
+    }
+
+    /// Copies the frame in, has it decoded, and copies as much out as `out` holds.
+    /// The addresses are the module's, so they are not trusted.
+    fn call(&mut self, stored: &[u8], out: &mut [u8]) -> wasmtime::Result<i32> {
+        let (length, most) = (u32::try_from(stored.len())?, u32::try_from(out.len())?);
+        self.store.set_epoch_deadline(self.deadline);
+        let input = self.input.call(&mut self.store, length)?;
+        let output = self.output.call(&mut self.store, most)?;
+        self.memory.write(&mut self.store, input as usize, stored)?;
+        let decoded = self.zstd.call(&mut self.store, (length, most))?;
+        if usize::try_from(decoded).is_ok_and(|length| length == out.len()) {
+            self.memory.read(&self.store, output as usize, out)?;
+        }
+        Ok(decoded)
+    }
+
+    /// Bytes of its linear memory.
+    fn memory(&self) -> usize {
+        self.memory.data_size(&self.store)
+    }
+}
+
+/// Why a call did not come back.
+fn told(error: &wasmtime::Error) -> String {
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::Interrupt) => "decoding it takes too long".into(),
+        Some(trap) => format!("it crashes the decoder: {trap}"),
+        None => format!("the decoder failed: {}", error.root_cause()),
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests;
