@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use tracing::warn;
 
+use super::memory::{Buffer, Memory, OWN};
 use super::request::Request;
 use crate::export::{ErrorKind, Export, ExportError};
 
@@ -19,21 +20,28 @@ use crate::export::{ErrorKind, Export, ExportError};
 const BYTES_LIMIT: usize = 8 << 20;
 /// The most pieces of one connection that are under way.
 const PIECES_LIMIT: usize = 1024;
-/// The most bytes of buffers that a connection keeps for later.
-const SPARE_LIMIT: usize = 2 << 20;
 
-/// The threads that decode for all connections of a server. They start when first needed.
+/// The threads that decode for all connections of a server, and the memory they decode
+/// into. The threads start when first needed.
 #[derive(Debug)]
 pub struct Decoders {
     threads: usize,
     pool: OnceLock<Option<ThreadPool>>,
+    memory: Arc<Memory>,
 }
 
 impl Decoders {
-    /// As many threads as asked for; 0 means one for each processor.
+    /// As many threads as asked for, where 0 means one for each processor, and `memory`
+    /// bytes beside the one MiB that each connection has.
     #[must_use]
-    pub fn new(threads: usize) -> Self {
-        Self { threads, pool: OnceLock::new() }
+    pub fn new(threads: usize, memory: usize) -> Self {
+        Self { threads, pool: OnceLock::new(), memory: Arc::new(Memory::new(memory)) }
+    }
+
+    /// How much of the memory is taken.
+    #[cfg(test)]
+    pub(super) fn memory_taken(&self) -> usize {
+        self.memory.taken()
     }
 
     fn run(&self, task: impl FnOnce() + Send + 'static) {
@@ -85,7 +93,7 @@ impl Piece {
 /// A piece whose bytes are there, or will never be.
 pub(super) struct Decoded {
     pub(super) piece: Piece,
-    pub(super) bytes: Vec<u8>,
+    pub(super) buffer: Buffer,
     pub(super) result: Result<(), ExportError>,
 }
 
@@ -96,13 +104,12 @@ pub(super) struct Decoding {
     receiver: Receiver<Decoded>,
     pieces: usize,
     bytes: usize,
-    spare: Vec<Vec<u8>>,
 }
 
 impl Decoding {
     pub(super) fn new(decoders: Arc<Decoders>) -> Self {
         let (sender, receiver) = channel();
-        Self { decoders, sender, receiver, pieces: 0, bytes: 0, spare: Vec::new() }
+        Self { decoders, sender, receiver, pieces: 0, bytes: 0 }
     }
 
     /// Whether nothing is under way.
@@ -110,28 +117,33 @@ impl Decoding {
         self.pieces == 0
     }
 
-    /// Whether a piece of that length may be started.
-    pub(super) fn has_room(&self, length: u32) -> bool {
-        let bytes = self.bytes.saturating_add(usize::try_from(length).unwrap_or(usize::MAX));
-        self.is_idle() || (bytes <= BYTES_LIMIT && self.pieces < PIECES_LIMIT)
+    /// Room for [`OWN`] bytes, which nobody else can take. Nothing may be under way.
+    pub(super) fn own(&self) -> Buffer {
+        self.decoders.memory.own(OWN)
+    }
+
+    /// Room for a piece of that length, with whatever in it, if there is any now. There
+    /// always is for [`OWN`] bytes when nothing is under way.
+    pub(super) fn room(&self, length: u32) -> Option<Buffer> {
+        let length = usize::try_from(length).ok()?;
+        let memory = &self.decoders.memory;
+        if self.is_idle() && length <= OWN {
+            return Some(memory.own(length));
+        }
+        let bytes = self.bytes.saturating_add(length);
+        let allowed = self.is_idle() || (bytes <= BYTES_LIMIT && self.pieces < PIECES_LIMIT);
+        if allowed { memory.take(length) } else { None }
     }
 
     /// Decodes a piece on another thread.
-    pub(super) fn start(&mut self, export: &Arc<dyn Export>, piece: Piece) {
+    pub(super) fn start(&mut self, export: &Arc<dyn Export>, piece: Piece, buffer: Buffer) {
         let (export, sender) = (Arc::clone(export), self.sender.clone());
-        let bytes = self.buffer(piece.length);
         self.pieces += 1;
-        self.bytes = self.bytes.saturating_add(bytes.len());
+        self.bytes = self.bytes.saturating_add(buffer.bytes.len());
         self.decoders.run(move || {
             // The connection may have ended in the meantime.
-            let _ = sender.send(decode(&*export, piece, bytes));
+            let _ = sender.send(decode(&*export, piece, buffer));
         });
-    }
-
-    /// Decodes a piece on this thread, where there is nothing else to do meanwhile.
-    pub(super) fn decode_here(&mut self, export: &dyn Export, piece: Piece) -> Decoded {
-        let bytes = self.buffer(piece.length);
-        decode(export, piece, bytes)
     }
 
     /// The next piece that is ready; waits for one if `wait`.
@@ -142,31 +154,22 @@ impl Decoding {
         let decoded =
             if wait { self.receiver.recv().ok()? } else { self.receiver.try_recv().ok()? };
         self.pieces -= 1;
-        self.bytes = self.bytes.saturating_sub(decoded.bytes.len());
+        self.bytes = self.bytes.saturating_sub(decoded.buffer.bytes.len());
         Some(decoded)
-    }
-
-    /// A buffer of that length, with whatever in it.
-    pub(super) fn buffer(&mut self, length: u32) -> Vec<u8> {
-        let mut buffer = self.spare.pop().unwrap_or_default();
-        buffer.resize(usize::try_from(length).unwrap_or(usize::MAX), 0);
-        buffer
-    }
-
-    /// Keeps a buffer for later.
-    pub(super) fn recycle(&mut self, buffer: Vec<u8>) {
-        let kept: usize = self.spare.iter().map(Vec::capacity).sum();
-        if kept.saturating_add(buffer.capacity()) <= SPARE_LIMIT {
-            self.spare.push(buffer);
-        }
     }
 }
 
-fn decode(export: &dyn Export, piece: Piece, mut bytes: Vec<u8>) -> Decoded {
+/// Decodes a piece on this thread.
+pub(super) fn decode(export: &dyn Export, piece: Piece, mut buffer: Buffer) -> Decoded {
+    let result = fill(export, piece.offset, &mut buffer.bytes);
+    Decoded { piece, buffer, result }
+}
+
+/// Reads from an export that may panic.
+pub(super) fn fill(export: &dyn Export, offset: u64, bytes: &mut [u8]) -> Result<(), ExportError> {
     // A panic here must not take away the answer that the connection waits for.
-    let read = AssertUnwindSafe(|| export.read_at(piece.offset, &mut bytes));
-    let result = catch_unwind(read).unwrap_or_else(|_| {
+    let read = AssertUnwindSafe(|| export.read_at(offset, bytes));
+    catch_unwind(read).unwrap_or_else(|_| {
         Err(ExportError::new(ErrorKind::InputOutput, "reading failed in an unforeseen way"))
-    });
-    Decoded { piece, bytes, result }
+    })
 }

@@ -26,6 +26,9 @@ pub enum ConnectionError {
         /// How many bytes are missing.
         missing: u64,
     },
+    /// Bytes that could be read before the reply began could not be read again.
+    #[error("what was readable at offset {0} is not any more, in the middle of a reply")]
+    Unreadable(u64),
 }
 
 /// Why a server could not be started.

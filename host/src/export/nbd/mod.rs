@@ -9,7 +9,7 @@
 //!
 //! Each client has a thread, which takes all requests that wait in its socket, answers
 //! short reads from one buffer with one system call, and has the kernel send long runs
-//! of files. Only decoding is spread over further threads. Clients are not trusted:
+//! of files. Only decoding is spread over further threads, into memory that all share. Clients are not trusted:
 //! everything they can make the server keep has a limit, and their errors end their own
 //! connection only.
 //!
@@ -23,6 +23,7 @@ mod error;
 mod handshake;
 mod input;
 mod listen;
+mod memory;
 mod options;
 mod output;
 mod protocol;
@@ -60,5 +61,6 @@ pub fn serve_stream(
     writer: impl Write,
 ) -> Result<(), ConnectionError> {
     let transport = ByteStreams::new(reader, writer);
-    serve_connection(exports, &transport, &Control::default(), &Arc::new(Decoders::new(1)))
+    let decoders = Arc::new(Decoders::new(1, ServerOptions::default().decoding_memory));
+    serve_connection(exports, &transport, &Control::default(), &decoders)
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use super::connection::Connection;
-use super::decode::{Decoded, Piece};
+use super::decode::{self, Decoded, Piece};
 use super::error::ConnectionError;
+use super::memory::{Buffer, OWN};
 use super::protocol::{RequestHeader, command_flag};
 use super::reply::{self, DATA_HEADER, ReplyForm};
 use super::request::Request;
@@ -15,8 +16,9 @@ use crate::export::{ErrorKind, ExportError, Run};
 
 /// Reads, and runs of files, of at least this length are sent from the file itself.
 const SENDFILE_MINIMUM: u64 = 32 << 10;
-/// Longer runs that have to be decoded become several pieces.
-const PIECE_LENGTH: u64 = 1 << 20;
+/// Longer runs that have to be decoded become several pieces; there is always memory
+/// for one.
+const PIECE_LENGTH: u64 = OWN as u64;
 
 impl<T: Transport> Connection<'_, T> {
     pub(super) fn read(&mut self, request: &Request) -> Result<(), ConnectionError> {
@@ -146,30 +148,70 @@ impl<T: Transport> Connection<'_, T> {
 
     /// Reads a long range that lies in small parts into a buffer of its own.
     fn read_buffered(&mut self, piece: Piece) -> Result<(), ConnectionError> {
-        let mut bytes = self.decoding.buffer(piece.length);
-        match self.session.export.read_ready(piece.offset, &mut bytes) {
-            Ok(false) => {
-                self.decoding.recycle(bytes);
-                self.decode(piece)
+        let Some(mut buffer) = self.room(piece.length)? else { return self.read_twice(&piece) };
+        match self.session.export.read_ready(piece.offset, &mut buffer.bytes) {
+            Ok(false) => self.decode_into(piece, buffer),
+            Ok(true) => self.send_piece(Decoded { piece, buffer, result: Ok(()) }),
+            Err(error) => self.send_piece(Decoded { piece, buffer, result: Err(error) }),
+        }
+    }
+
+    /// Decodes a piece into a buffer of its own.
+    fn decode(&mut self, piece: Piece) -> Result<(), ConnectionError> {
+        match self.room(piece.length)? {
+            Some(buffer) => self.decode_into(piece, buffer),
+            None => self.read_twice(&piece),
+        }
+    }
+
+    /// Room for a piece; what is under way is sent until there is enough. `None` if
+    /// there is not enough even then, for what others have.
+    pub(super) fn room(&mut self, length: u32) -> Result<Option<Buffer>, ConnectionError> {
+        loop {
+            let room = self.decoding.room(length);
+            if room.is_some() || self.decoding.is_idle() {
+                return Ok(room);
             }
-            Ok(true) => self.send_piece(Decoded { piece, bytes, result: Ok(()) }),
-            Err(error) => self.send_piece(Decoded { piece, bytes, result: Err(error) }),
+            self.send_decoded()?;
         }
     }
 
     /// Decodes a piece: here if it is all there is to do, otherwise on another thread.
-    fn decode(&mut self, piece: Piece) -> Result<(), ConnectionError> {
+    fn decode_into(&mut self, piece: Piece, buffer: Buffer) -> Result<(), ConnectionError> {
         let alone = self.decoding.is_idle()
             && piece.length == piece.request.length
             && self.input.waiting().len() < size_of::<RequestHeader>();
         if alone {
-            let decoded = self.decoding.decode_here(&*self.session.export, piece);
+            let decoded = decode::decode(&*self.session.export, piece, buffer);
             return self.send_piece(decoded);
         }
-        while !self.decoding.has_room(piece.length) {
-            self.send_decoded()?;
+        self.decoding.start(&self.session.export, piece, buffer);
+        Ok(())
+    }
+
+    /// Reads a range for which there is no memory, part by part: once to find out that
+    /// all of it can be read, since behind the header no error can be told, and once to
+    /// send it.
+    fn read_twice(&mut self, piece: &Piece) -> Result<(), ConnectionError> {
+        let export = Arc::clone(&self.session.export);
+        let mut buffer = self.decoding.own();
+        let end = piece.offset.saturating_add(piece.length.into());
+        let parts =
+            || (piece.offset..end).step_by(OWN).map(|at| (at, (end - at).min(PIECE_LENGTH)));
+        let last = piece.sent();
+        for (at, length) in parts() {
+            let part = buffer.part(length);
+            if let Err(error) = decode::fill(&*export, at, part) {
+                return self.fail_chunk(&piece.request, &error, last);
+            }
         }
-        self.decoding.start(&self.session.export, piece);
+        let (form, cookie) = (self.session.form, piece.request.cookie);
+        reply::data_header(&mut self.output, form, cookie, piece.offset, piece.length, last)?;
+        for (at, length) in parts() {
+            let part = buffer.part(length);
+            decode::fill(&*export, at, part).map_err(|_| ConnectionError::Unreadable(at))?;
+            self.output.put_bytes(part)?;
+        }
         Ok(())
     }
 
@@ -184,16 +226,15 @@ impl<T: Transport> Connection<'_, T> {
     }
 
     fn send_piece(&mut self, decoded: Decoded) -> Result<(), ConnectionError> {
-        let Decoded { piece, bytes, result } = decoded;
+        let Decoded { piece, buffer, result } = decoded;
         let last = piece.sent();
         if let Err(error) = result {
             self.fail_chunk(&piece.request, &error, last)?;
         } else {
             let (form, cookie) = (self.session.form, piece.request.cookie);
             reply::data_header(&mut self.output, form, cookie, piece.offset, piece.length, last)?;
-            self.output.put_bytes(&bytes)?;
+            self.output.put_bytes(&buffer.bytes)?;
         }
-        self.decoding.recycle(bytes);
         Ok(())
     }
 }

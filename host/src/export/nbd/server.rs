@@ -39,6 +39,10 @@ pub struct ServerOptions {
     pub shutdown_timeout: Duration,
     /// Threads that decode, for all connections together; 0 means one a processor.
     pub decoding_threads: usize,
+    /// Bytes of memory for reads that are being decoded or wait to be sent, for all
+    /// connections together, beside one MiB for each. Where it is taken, by clients who
+    /// do not read their replies, others are served in small parts.
+    pub decoding_memory: usize,
 }
 
 impl Default for ServerOptions {
@@ -48,6 +52,7 @@ impl Default for ServerOptions {
             handshake_timeout: Duration::from_secs(10),
             shutdown_timeout: Duration::from_secs(10),
             decoding_threads: 0,
+            decoding_memory: 128 << 20,
         }
     }
 }
@@ -76,7 +81,7 @@ impl NbdServer {
         let shared = Arc::new(Shared {
             exports,
             options,
-            decoders: Arc::new(Decoders::new(options.decoding_threads)),
+            decoders: Arc::new(Decoders::new(options.decoding_threads, options.decoding_memory)),
             wake,
             stopping: AtomicBool::new(false),
             state: Mutex::default(),

@@ -8,7 +8,7 @@ use super::input;
 use super::protocol::command_flag;
 use super::request::Request;
 use super::transport::Transport;
-use crate::export::ZeroMode;
+use crate::export::{Export, ExportError, ZeroMode};
 
 /// The most bytes that are taken from the client for a write that is refused.
 const PAYLOAD_LIMIT: u32 = 32 << 20;
@@ -28,13 +28,32 @@ impl<T: Transport> Connection<'_, T> {
             self.input.consume(length);
             result
         } else {
-            let mut payload = self.decoding.buffer(request.length);
-            self.input.read_exact(&mut payload)?;
-            let result = export.write_at(request.offset, &payload, durable);
-            self.decoding.recycle(payload);
-            result
+            self.write_long(request, &*export, durable)?
         };
         self.conclude(request, result)
+    }
+
+    /// Writes a long payload: at once where there is memory for it, else in parts. After
+    /// an error the rest is taken from the client and dropped.
+    fn write_long(
+        &mut self,
+        request: &Request,
+        export: &dyn Export,
+        durable: bool,
+    ) -> Result<Result<(), ExportError>, ConnectionError> {
+        let room = self.room(request.length)?;
+        let mut buffer = room.unwrap_or_else(|| self.decoding.own());
+        let (mut at, end) = (request.offset, request.offset.saturating_add(request.length.into()));
+        let mut result = Ok(());
+        while at < end {
+            let payload = buffer.part(end - at);
+            self.input.read_exact(payload)?;
+            if result.is_ok() {
+                result = export.write_at(at, payload, durable);
+            }
+            at = at.saturating_add(payload.len() as u64);
+        }
+        Ok(result)
     }
 
     /// Takes the bytes of a write that was refused, to find the next request.

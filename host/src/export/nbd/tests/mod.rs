@@ -3,6 +3,7 @@
 mod commands;
 mod handshake;
 mod hostile;
+mod memory;
 mod sample;
 mod serving;
 
@@ -44,12 +45,17 @@ struct Chunk {
 impl Client {
     /// Connects, and reads the greeting.
     fn connect(exports: Vec<Arc<dyn Export>>) -> Self {
+        Self::connect_with(exports, Arc::new(Decoders::new(2, 64 << 20)))
+    }
+
+    /// Connects to a server that has these decoders.
+    fn connect_with(exports: Vec<Arc<dyn Export>>, decoders: Arc<Decoders>) -> Self {
         let (stream, served) = UnixStream::pair().unwrap();
         let control = Arc::new(Control::default());
         let shared = Arc::clone(&control);
         let server = std::thread::spawn(move || {
             let socket = Socket::new(served);
-            let result = serve_connection(&exports, &socket, &shared, &Arc::new(Decoders::new(2)));
+            let result = serve_connection(&exports, &socket, &shared, &decoders);
             socket.finish();
             result
         });
@@ -86,11 +92,15 @@ impl Client {
 
     /// Connects to a sample and begins to transmit with simple replies.
     fn simple(sample: Sample) -> Self {
-        let mut client = Self::connect(vec![Arc::new(sample)]);
-        client.send(&3_u32.to_be_bytes());
-        client.send_option(option::EXPORT_NAME, &[]);
-        let _: ExportSummary = client.take();
-        client
+        Self::connect(vec![Arc::new(sample)]).begin_simple()
+    }
+
+    /// Begins to transmit with simple replies.
+    fn begin_simple(mut self) -> Self {
+        self.send(&3_u32.to_be_bytes());
+        self.send_option(option::EXPORT_NAME, &[]);
+        let _: ExportSummary = self.take();
+        self
     }
 
     fn send(&mut self, bytes: &[u8]) {
