@@ -50,20 +50,39 @@ fn profile() -> &'static Path {
     })
 }
 
-/// The command's file, built once for each test program.
+/// The command's file.
 pub fn binary() -> &'static Path {
-    static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| built().join("fumehood"))
+}
+
+/// The example that reads an image with the core alone.
+pub fn embed_core() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| built().join("embed-core"))
+}
+
+/// A first-party plugin as the host's build left it.
+pub fn plugin(format: &str) -> PathBuf {
+    target().join(format!("plugin/wasm32-unknown-unknown/release/fumehood_{format}.wasm"))
+}
+
+/// The folder of the programs, which are built once for each test program.
+fn built() -> &'static Path {
+    static BUILT: OnceLock<()> = OnceLock::new();
+    BUILT.get_or_init(|| {
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut build = Command::new(cargo);
-        // The whole workspace decides on features, as when the tests were built.
+        // The whole workspace decides on features, as when the tests were built. The
+        // example alone would decide on others, and everything be compiled again.
         build.current_dir(root()).args(["build", "--quiet", "--workspace", "--bin", "fumehood"]);
+        build.args(["--bin", "embed-core", "--features", "embed-core/std"]);
         build.arg("--target-dir").arg(target());
         if !cfg!(debug_assertions) {
             build.arg("--release");
         }
         let status = child::start(&mut build).wait().expect("cargo is ours");
         assert!(status.success(), "{build:?}: {status}");
-        profile().join("fumehood")
-    })
+    });
+    profile()
 }

@@ -1,5 +1,5 @@
-//! Runs the example on a host: `embed-core PLUGIN.cwasm IMAGE` writes the disk's
-//! first sectors to standard output.
+//! Runs the example on a host: `embed-core PLUGIN.cwasm IMAGE` writes the disk to
+//! standard output.
 
 use std::io::Write;
 
@@ -12,8 +12,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let plugin = std::fs::read(plugin)?;
     // SAFETY: the user names a file that `fumehood plugin compile` wrote.
     let (_runtime, disk) = unsafe { embed_core::open(&plugin, embed_core::MemoryImage(image)) }?;
-    let mut bytes = vec![0; disk.size().min(1 << 20) as usize];
-    embed_core::read(&disk, 0, &mut bytes)?;
-    std::io::stdout().write_all(&bytes)?;
+    let (mut out, mut bytes) = (std::io::stdout().lock(), vec![0; 1 << 20]);
+    for offset in (0..disk.size()).step_by(bytes.len()) {
+        let length = (disk.size() - offset).min(bytes.len() as u64) as usize;
+        embed_core::read(&disk, offset, &mut bytes[..length])?;
+        out.write_all(&bytes[..length])?;
+    }
     Ok(())
 }
