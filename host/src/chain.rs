@@ -12,7 +12,7 @@ use fumehood_core::{self as core, Access, CHAIN_LIMIT, Layer};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::identity;
-use crate::image::{Image, open_core};
+use crate::image::{Image, Opening, glimpse_of};
 use crate::policy::PolicyGrants;
 use crate::remember;
 use crate::source::FileSource;
@@ -108,8 +108,14 @@ impl<'a> Chain<'a> {
             })?;
         let (engine, options) = (top.engine(), top.options());
         let plugin = engine.plugin(&format)?;
-        let source = Arc::new(source);
-        let image = open_core(engine, plugin, source, &self.path, top.policy(), None, options)?;
+        let opening = Opening {
+            glimpse: glimpse_of(&source).ok(),
+            main: Arc::new(source),
+            path: &self.path,
+            policy: top.policy(),
+            snapshot: None,
+        };
+        let image = opening.open(engine, plugin, options)?;
         let number = choose_disk(engine, &image, &parent.identities);
         self.checks.push(Check {
             child,

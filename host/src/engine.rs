@@ -38,6 +38,7 @@ struct Candidate {
     /// The name it is loaded under: the format's for first-party plugins.
     name: String,
     wasm: Wasm,
+    blake3: OnceLock<blake3::Hash>,
     loaded: OnceLock<Arc<Plugin>>,
 }
 
@@ -61,7 +62,16 @@ impl Candidate {
         let bytes =
             std::fs::read(path).map_err(Error::io(format!("cannot read plugin {shown}")))?;
         let name = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        Ok(Self { name, wasm: Wasm::File(bytes), loaded: OnceLock::new() })
+        Ok(Self::new(name, Wasm::File(bytes)))
+    }
+
+    fn new(name: String, wasm: Wasm) -> Self {
+        Self { name, wasm, blake3: OnceLock::new(), loaded: OnceLock::new() }
+    }
+
+    /// BLAKE3 of the file.
+    fn blake3(&self) -> blake3::Hash {
+        *self.blake3.get_or_init(|| blake3::hash(self.wasm.bytes()))
     }
 }
 
@@ -112,8 +122,7 @@ impl Engine {
             plugins.push(Candidate::read(path)?);
         }
         for (name, bytes) in EMBEDDED {
-            let wasm = Wasm::Embedded(bytes);
-            plugins.push(Candidate { name: (*name).into(), wasm, loaded: OnceLock::new() });
+            plugins.push(Candidate::new((*name).into(), Wasm::Embedded(bytes)));
         }
         let cache = match options.cache {
             Some(folder) => Cache::open(folder),
@@ -257,10 +266,17 @@ impl Engine {
         let ty = component.component_type();
         Ok(PluginFile {
             plugin,
-            blake3: blake3::hash(candidate.wasm.bytes()).to_hex().to_string(),
+            blake3: candidate.blake3().to_hex().to_string(),
             imports: ty.imports(runtime.engine()).map(|(name, _)| name.into()).collect(),
             exports: ty.exports(runtime.engine()).map(|(name, _)| name.into()).collect(),
         })
+    }
+
+    /// BLAKE3 of the file that one of this engine's plugins was loaded from.
+    pub(crate) fn blake3(&self, plugin: &Arc<Plugin>) -> Option<blake3::Hash> {
+        let is_it = |loaded: &Arc<Plugin>| Arc::ptr_eq(loaded, plugin);
+        let mut candidates = self.inner.plugins.iter();
+        candidates.find(|one| one.loaded.get().is_some_and(is_it)).map(Candidate::blake3)
     }
 
     /// What decodes in the sandbox.
@@ -296,4 +312,19 @@ fn start_clock(runtime: &Arc<Runtime>) -> Result<()> {
     };
     let thread = std::thread::Builder::new().name("fumehood-clock".into());
     thread.spawn(clock).map(drop).map_err(Error::io("cannot start the clock of deadlines"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plugin_is_known_by_the_bytes_it_was_loaded_from() {
+        let (engine, other) = (Engine::new().unwrap(), Engine::new().unwrap());
+        for (name, bytes) in EMBEDDED {
+            let plugin = engine.plugin(name).unwrap();
+            assert_eq!(engine.blake3(&plugin), Some(blake3::hash(bytes)), "{name}");
+            assert_eq!(other.blake3(&plugin), None, "{name}");
+        }
+    }
 }

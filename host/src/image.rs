@@ -78,11 +78,11 @@ impl Image {
         let main = source::open_path(&path, options.access)?;
         let recorded = || remember::recorded(&path);
         let format = options.format.clone().or_else(recorded);
-        let plugin = choose(engine, &*main, &path, format.as_deref())?;
+        let (plugin, glimpse) = choose(engine, &*main, &path, format.as_deref())?;
         if options.access == Access::ReadWrite {
             remember::record(&path, plugin.name())?;
         }
-        Self::open_with(engine, plugin, main, path, options)
+        Self::open_with(engine, plugin, (main, glimpse), path, options)
     }
 
     /// [`Engine::open_source`].
@@ -92,21 +92,22 @@ impl Image {
         path: &Path,
         options: OpenOptions,
     ) -> Result<Self> {
-        let plugin = choose(engine, &*main, path, options.format.as_deref())?;
+        let (plugin, glimpse) = choose(engine, &*main, path, options.format.as_deref())?;
         let options = OpenOptions { access: main.access(), ..options };
-        Self::open_with(engine, plugin, main, path.to_path_buf(), options)
+        Self::open_with(engine, plugin, (main, glimpse), path.to_path_buf(), options)
     }
 
     fn open_with(
         engine: &Engine,
         plugin: Arc<Plugin>,
-        main: Arc<dyn Source>,
+        (main, glimpse): (Arc<dyn Source>, Option<Glimpse>),
         path: PathBuf,
         options: OpenOptions,
     ) -> Result<Self> {
         let policy = Policy::new(&path, &options.allow)?;
         let snapshot = options.snapshot.clone();
-        let image = open_core(engine, plugin, main, &path, &policy, snapshot, &options)?;
+        let opening = Opening { main, glimpse, path: &path, policy: &policy, snapshot };
+        let image = opening.open(engine, plugin, &options)?;
         Ok(Self::new(engine, image, path, policy, options))
     }
 
@@ -232,36 +233,71 @@ impl Image {
     }
 }
 
-/// The plugin that is named, or the one that recognises the image.
+/// The plugin that is named, or the one that recognises the image; and what the image
+/// looks like, if that could be read.
 fn choose(
     engine: &Engine,
     main: &dyn Source,
     path: &Path,
     format: Option<&str>,
-) -> Result<Arc<Plugin>> {
-    match format {
-        Some(name) => engine.plugin(name),
-        None => engine
-            .recognise(&glimpse_of(main)?)?
-            .ok_or_else(|| Error::Unrecognised(path.to_path_buf())),
+) -> Result<(Arc<Plugin>, Option<Glimpse>)> {
+    if let Some(name) = format {
+        return Ok((engine.plugin(name)?, glimpse_of(main).ok()));
     }
+    let glimpse = glimpse_of(main)?;
+    let plugin = engine.recognise(&glimpse)?;
+    let plugin = plugin.ok_or_else(|| Error::Unrecognised(path.to_path_buf()))?;
+    Ok((plugin, Some(glimpse)))
 }
 
-pub(crate) fn open_core(
-    engine: &Engine,
-    plugin: Arc<Plugin>,
-    main: Arc<dyn Source>,
-    path: &Path,
-    policy: &Policy,
-    snapshot: Option<String>,
-    options: &OpenOptions,
-) -> Result<Arc<core::Image>> {
-    let scratch = scratch(engine, &plugin, &*main, path);
-    let grants = Arc::new(policy.for_image(path, main.access()));
-    let settings = options.settings.clone();
-    let (keys, seed) = (Vec::new(), seed()?);
-    let open = OpenImage { main, grants, scratch, snapshot, keys, settings, seed };
-    Ok(Arc::new(core::Image::open(plugin, open)?))
+/// What an image is opened from.
+pub(crate) struct Opening<'a> {
+    pub main: Arc<dyn Source>,
+    /// What it looks like, if that could be read.
+    pub glimpse: Option<Glimpse>,
+    pub path: &'a Path,
+    pub policy: &'a Policy,
+    pub snapshot: Option<String>,
+}
+
+impl Opening<'_> {
+    pub(crate) fn open(
+        self,
+        engine: &Engine,
+        plugin: Arc<Plugin>,
+        options: &OpenOptions,
+    ) -> Result<Arc<core::Image>> {
+        let scratch = self.scratch(engine, &plugin);
+        let grants = Arc::new(self.policy.for_image(self.path, self.main.access()));
+        let open = OpenImage {
+            main: self.main,
+            grants,
+            scratch,
+            snapshot: self.snapshot,
+            keys: Vec::new(),
+            settings: options.settings.clone(),
+            seed: seed()?,
+        };
+        Ok(Arc::new(core::Image::open(plugin, open)?))
+    }
+
+    /// The plugin's scratch for this image: found again by what the plugin is, to the
+    /// byte, and what the image is (size, time of change, head and tail), not by where
+    /// they lie.
+    fn scratch(&self, engine: &Engine, plugin: &Arc<Plugin>) -> Option<Arc<dyn Source>> {
+        let cache = engine.cache()?;
+        let glimpse = self.glimpse.as_ref()?;
+        let metadata = self.path.metadata().ok()?;
+        let changed = metadata.mtime_nsec() ^ metadata.mtime();
+        let mut identity = blake3::Hasher::new();
+        identity.update(engine.blake3(plugin)?.as_bytes());
+        identity.update(&glimpse.size.to_le_bytes());
+        identity.update(&changed.to_le_bytes());
+        identity.update(&glimpse.head);
+        identity.update(&glimpse.tail);
+        let path = cache.scratch(&identity.finalize().to_hex())?;
+        Some(Arc::new(ScratchSource::new(path)))
+    }
 }
 
 /// Random bytes for one open.
@@ -275,28 +311,6 @@ pub(crate) fn seed() -> Result<[u8; 32]> {
     }
 }
 
-/// The plugin's scratch for this image: found again by what the image is (size,
-/// time of change, head and tail), not by where it lies.
-fn scratch(
-    engine: &Engine,
-    plugin: &Plugin,
-    main: &dyn Source,
-    path: &Path,
-) -> Option<Arc<dyn Source>> {
-    let cache = engine.cache()?;
-    let glimpse = glimpse_of(main).ok()?;
-    let changed = path.metadata().ok()?.mtime_nsec() ^ path.metadata().ok()?.mtime();
-    let mut identity = blake3::Hasher::new();
-    identity.update(plugin.name().as_bytes());
-    identity.update(plugin.description().version.as_bytes());
-    identity.update(&glimpse.size.to_le_bytes());
-    identity.update(&changed.to_le_bytes());
-    identity.update(&glimpse.head);
-    identity.update(&glimpse.tail);
-    let path = cache.scratch(&identity.finalize().to_hex())?;
-    Some(Arc::new(ScratchSource::new(path)))
-}
-
 /// What plugins are shown of the image at `path` to recognise it.
 ///
 /// # Errors
@@ -305,7 +319,7 @@ pub(crate) fn glimpse(path: &Path) -> Result<Glimpse> {
     glimpse_of(&*source::open_path(path, Access::Read)?)
 }
 
-fn glimpse_of(source: &dyn Source) -> Result<Glimpse> {
+pub(crate) fn glimpse_of(source: &dyn Source) -> Result<Glimpse> {
     let size = source.size();
     let length = size.min(GLIMPSE);
     let mut head = vec![0; length as usize];
