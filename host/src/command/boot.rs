@@ -12,7 +12,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::writable::OverlayArguments;
-use super::{ImageArguments, kvm, serve};
+use super::{DiskArguments, kvm, serve};
 
 /// QEMU for guests of the kind that this host is.
 #[cfg(target_arch = "aarch64")]
@@ -23,10 +23,7 @@ const QEMU: &str = "qemu-system-x86_64";
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(flatten)]
-    image: ImageArguments,
-    /// Which disk of the image.
-    #[arg(long, default_value_t = 0, value_name = "N")]
-    disk: u32,
+    source: DiskArguments,
     #[command(flatten)]
     overlay: OverlayArguments,
     /// The guest's memory, as QEMU takes it.
@@ -50,13 +47,13 @@ pub struct Arguments {
 }
 
 pub fn run(engine: &Engine, arguments: &Arguments) -> Result<ExitCode> {
-    let image = arguments.image.open(engine)?;
+    let image = arguments.source.image.open(engine)?;
     let qemu = find_qemu(arguments)?;
-    let served = arguments.overlay.open(engine, &image, arguments.disk, "")?;
+    let served = arguments.overlay.open(engine, &image, arguments.source.disk, "")?;
     let exports = match &served {
         Some(served) => vec![served.export()],
-        None => serve::exports(&image, Some(arguments.disk), Some(""))
-            .with_context(|| arguments.image.name())?,
+        None => serve::exports(&image, Some(arguments.source.disk), Some(""))
+            .with_context(|| arguments.source.image.name())?,
     };
     // A folder that only we can enter keeps others off the socket.
     let folder = tempfile::Builder::new().prefix("fumehood-").tempdir()?;
@@ -71,7 +68,7 @@ pub fn run(engine: &Engine, arguments: &Arguments) -> Result<ExitCode> {
     let accelerator = if accelerated { "kvm" } else { "tcg" };
     eprintln!(
         "fumehood: booting {} with {accelerator}; what the guest writes {}{}",
-        arguments.image.name(),
+        arguments.source.image.name(),
         match &arguments.overlay.overlay {
             Some(overlay) => format!("goes to {}", overlay.display()),
             None => "is thrown away".into(),

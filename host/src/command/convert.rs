@@ -9,20 +9,17 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use fumehood::{CopyOptions, CreateOptions, Disk, Engine, OpenOptions, copy, first_difference};
 
-use super::{ImageArguments, output, setting};
+use super::{DiskArguments, output, setting};
 
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(flatten)]
-    image: ImageArguments,
+    source: DiskArguments,
     /// The file to write.
     out: PathBuf,
     /// The format to write: raw, qcow2, vhdx, vhd.
     #[arg(short = 'O', long, value_name = "FORMAT")]
     output_format: String,
-    /// Which disk of the image.
-    #[arg(long, default_value_t = 0, value_name = "N")]
-    disk: u32,
     /// Replace the file if it is there.
     #[arg(long)]
     force: bool,
@@ -62,8 +59,7 @@ impl Arguments {
 }
 
 pub fn run(engine: &Engine, arguments: &Arguments) -> Result<ExitCode> {
-    let image = arguments.image.open(engine)?;
-    let disk = image.disk(arguments.disk).with_context(|| arguments.image.name())?;
+    let (image, disk) = arguments.source.open(engine)?;
     let out = &arguments.out;
     check_target(out, arguments.force, image.path())?;
     let interrupted = interrupt_flag()?;
@@ -75,7 +71,7 @@ pub fn run(engine: &Engine, arguments: &Arguments) -> Result<ExitCode> {
     let bar = output::progress(disk.size());
     let done = copy(&disk, &target, options, &|bytes| bar.inc(bytes), &interrupted);
     bar.finish_and_clear();
-    done.with_context(|| arguments.image.name())?;
+    done.with_context(|| arguments.source.image.name())?;
     check_interrupted(&interrupted, out)?;
     target.close().with_context(shown)?;
     drop((target, new));
@@ -129,7 +125,7 @@ fn verify(
             "{}: what was written differs from {} at offset {offset} of the disk; nothing is left \
              of it",
             arguments.out.display(),
-            arguments.image.name()
+            arguments.source.image.name()
         ),
     }
 }

@@ -8,15 +8,12 @@ use fumehood::core::{Piece, PieceKind};
 use fumehood::{Disk, Engine};
 use serde::Serialize;
 
-use super::ImageArguments;
+use super::DiskArguments;
 
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(flatten)]
-    image: ImageArguments,
-    /// Which disk of the image.
-    #[arg(long, default_value_t = 0, value_name = "N")]
-    disk: u32,
+    source: DiskArguments,
     /// Print JSON, in the shape of `qemu-img map --output=json`.
     #[arg(long)]
     json: bool,
@@ -78,8 +75,7 @@ impl Run {
 }
 
 pub fn run(engine: &Engine, arguments: &Arguments) -> Result<ExitCode> {
-    let image = arguments.image.open(engine)?;
-    let disk = image.disk(arguments.disk).with_context(|| arguments.image.name())?;
+    let (_, disk) = arguments.source.open(engine)?;
     let mut out = BufWriter::new(io::stdout().lock());
     if arguments.json {
         write!(out, "[")?;
@@ -89,7 +85,7 @@ pub fn run(engine: &Engine, arguments: &Arguments) -> Result<ExitCode> {
             first = false;
             Ok(serde_json::to_writer(&mut out, run)?)
         })
-        .with_context(|| arguments.image.name())?;
+        .with_context(|| arguments.source.image.name())?;
         writeln!(out, "]")?;
     } else {
         writeln!(out, "{:>18} {:>18} {:>6}  kind      stored at", "offset", "length", "depth")?;
@@ -98,7 +94,7 @@ pub fn run(engine: &Engine, arguments: &Arguments) -> Result<ExitCode> {
             let Run { start, length, depth, note, .. } = run;
             Ok(writeln!(out, "{start:>#18x} {length:>#18x} {depth:>6}  {note:<10}{stored}")?)
         })
-        .with_context(|| arguments.image.name())?;
+        .with_context(|| arguments.source.image.name())?;
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)

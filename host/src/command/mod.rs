@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
 use fumehood::core::Access;
-use fumehood::{Engine, EngineOptions, Image, OpenOptions};
+use fumehood::{Disk, Engine, EngineOptions, Image, OpenOptions};
 use tracing_subscriber::EnvFilter;
 
 /// Opens foreign disk images and backups in a sandbox and serves them as disks.
@@ -142,6 +142,24 @@ impl ImageArguments {
     /// The image's name before an error, as in every message.
     fn name(&self) -> String {
         self.image.display().to_string()
+    }
+}
+
+/// One disk of the image, for the subcommands that read just one.
+#[derive(Args)]
+struct DiskArguments {
+    #[command(flatten)]
+    image: ImageArguments,
+    /// Which disk of the image.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    disk: u32,
+}
+
+impl DiskArguments {
+    fn open(&self, engine: &Engine) -> Result<(Image, Disk)> {
+        let image = self.image.open(engine)?;
+        let disk = image.disk(self.disk).with_context(|| self.image.name())?;
+        Ok((image, disk))
     }
 }
 
