@@ -133,6 +133,15 @@ impl Disk {
         self.layers[usize::from(key.layer)].image.source(key.id)
     }
 
+    /// Fills `buffer` from `offset` of the source that a piece names.
+    ///
+    /// # Errors
+    /// As [`Disk::source`], and what the source answers.
+    #[inline]
+    pub fn read_source(&self, key: SourceKey, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        self.layers[usize::from(key.layer)].image.read_source(key.id, offset, buffer)
+    }
+
     /// Plans a read: appends pieces that cover `length` bytes from `offset`.
     ///
     /// # Errors

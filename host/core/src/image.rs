@@ -218,6 +218,16 @@ impl Image {
         Ok(open_declared(&self.sources, &*self.options.grants, id)?)
     }
 
+    /// Fills `buffer` from `offset` of a source.
+    #[inline]
+    pub(crate) fn read_source(&self, id: u32, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        if id == self.main_id {
+            // The usual one, and always there: needs neither the lock nor a count.
+            return Ok(self.options.main.read_at(offset, buffer)?);
+        }
+        Ok(self.source(id)?.read_at(offset, buffer)?)
+    }
+
     /// Looks at an answer with the table of sources at hand.
     pub(crate) fn check_sources<R>(&self, check: impl FnOnce(&SourceTable) -> R) -> R {
         check(&self.sources.read())

@@ -72,7 +72,7 @@ impl Mover {
     fn read_piece(&self, disk: &Disk, piece: &Piece, buffer: &mut [u8]) -> Result<()> {
         match &piece.kind {
             PieceKind::Stored { source, offset, .. } => {
-                Ok(disk.source(*source)?.read_at(*offset, buffer)?)
+                Ok(disk.read_source(*source, *offset, buffer)?)
             }
             PieceKind::Absent | PieceKind::Zero => {
                 buffer.fill(0);
