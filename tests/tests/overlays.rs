@@ -92,7 +92,7 @@ fn requests_go_on_while_overlays_are_put_on_top() {
             let socket = socket.clone();
             thread::spawn(move || {
                 let mut client = Client::connect(&socket).expect("the server");
-                let place = |round: u64| (writer * 8 << 20) + round * 9000 / 512 * 512;
+                let place = |round: u64| ((writer * 8) << 20) + round * 9000 / 512 * 512;
                 for round in 0..400 {
                     let bytes = content::noise(4608, writer << 32 | round);
                     assert_eq!(client.request(WRITE, place(round), 4608, &bytes), 0);

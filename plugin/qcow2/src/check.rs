@@ -12,7 +12,7 @@ use fumehood_plugin::{Access, Error, Finding, Result};
 
 use crate::bitmaps;
 use crate::edit;
-use crate::features::{DIRTY, Features, INCOMPATIBLE_OFFSET};
+use crate::features::{BITMAPS, DIRTY, Features, INCOMPATIBLE_OFFSET};
 use crate::geometry::Geometry;
 use crate::l1::{L1Table, L2Table};
 use crate::l2::{Entry, EntryRules, Mapping, clamp_compressed};
@@ -36,7 +36,8 @@ impl State {
             return Err(Error::ReadOnly);
         }
         if repair {
-            self.prepare()?;
+            // Bitmaps are of the disk, which stays as it is.
+            self.prepare_keeping(BITMAPS)?;
         }
         let ledger = Ledger::new(self.map.geometry, self.tables.file_size());
         let (geometry, rules) = (self.map.geometry, EntryRules::new(&self.header));

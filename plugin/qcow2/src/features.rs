@@ -20,7 +20,8 @@ const KNOWN_INCOMPATIBLE: u64 = DIRTY | CORRUPT | DATA_FILE | COMPRESSION | EXTE
 
 const LAZY_REFCOUNTS: u64 = 1 << 0;
 
-const BITMAPS: u64 = 1 << 0;
+/// The persistent bitmaps are in step with the image.
+pub const BITMAPS: u64 = 1 << 0;
 const RAW_DATA_FILE: u64 = 1 << 1;
 
 /// Offset of the incompatible bits in the header.

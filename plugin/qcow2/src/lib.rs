@@ -1,4 +1,4 @@
-//! QCOW2, QEMU's own image format, versions 2 and 3: read-only.
+//! QCOW2, QEMU's own image format, versions 2 and 3.
 //!
 //! Source: the specification *qcow2* in QEMU's `docs/interop`; sections named below
 //! and in the modules are its sections.
@@ -7,13 +7,23 @@
 //!   header ─▶ extensions            names: backing file, data file, features
 //!     ├─────▶ snapshots ─▶ l1       a saved state has an L1 table of its own
 //!     └─────▶ l1 ─▶ l2 ─▶ map       disk offset ─▶ extents
-//!   refcount, bitmaps ─▶ usage ─▶ check
+//!   refcount, bitmaps ─▶ usage ─▶ check, recount
+//!
+//!   state: place, encoded ─▶ rooms ─▶ commit       (room, then links)
+//!            │     ▲    zero, resize ──┘  │
+//!            ▼     │                      ▼
+//!          space ◀─┴── settle ◀────── flush        (counts: up before, down after)
 //! ```
 //!
 //! Tables are read through `tables`, a bounded cache: neither an L1 table of
 //! 32 MiB nor an L2 table of 2 MiB is ever in memory as a whole. The one module
-//! that reads the header's fields is `header`; everybody else gets a
-//! `header::Header`, whose tables are aligned, bounded and inside the file.
+//! that reads the header's fields is `header` (`edit`, `parent` and `create` write
+//! them); everybody else gets a `header::Header`, whose tables are aligned, bounded
+//! and inside the file.
+//!
+//! No crash corrupts: counts are durable before a link, and go down after it is
+//! gone, so that at most clusters are left that are counted and not used. Images with
+//! an external data file are read and not written.
 //!
 //! Backing files are named, never opened: following one is the host's decision.
 #![cfg_attr(target_family = "wasm", no_std)]

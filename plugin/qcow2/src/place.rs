@@ -27,9 +27,7 @@ impl Sequence {
     /// Notes that `first..end` is written; how many clusters more will probably be.
     fn follow(&mut self, first: u64, end: u64, geometry: Geometry) -> u64 {
         self.length = if first == self.next { self.length + (end - first) } else { 0 };
-        let ahead = (self.length / AHEAD_PART).min(AHEAD_LIMIT >> geometry.cluster_bits());
-        self.next = end + ahead;
-        ahead
+        (self.length / AHEAD_PART).min(AHEAD_LIMIT >> geometry.cluster_bits())
     }
 }
 
@@ -84,7 +82,7 @@ impl State {
             at += self.place_some(at, end, &mut answer)?;
         }
         let ahead = self.sequence.follow(first, end, geometry);
-        self.place_ahead(end, ahead, &mut answer);
+        self.sequence.next = end + self.place_ahead(end, ahead, &mut answer);
         Ok(answer.list)
     }
 
@@ -158,8 +156,11 @@ impl State {
     /// Shows what was hidden since the last flush again, as zeroes in place: until a
     /// flush a crash may show its old bytes, so that it is no fresh room.
     fn unhide(&mut self, cluster: u64, own: Subclusters) -> Result<Subclusters> {
-        let hidden = self.hidden.get(&cluster).copied().unwrap_or(0) & !own.allocated;
-        let (Some(host), true) = (own.host, hidden != 0) else { return Ok(own) };
+        let Some(host) = own.host else { return Ok(own) };
+        let hidden = self.hidden.get(&host).copied().unwrap_or(0) & !own.allocated;
+        if hidden == 0 {
+            return Ok(own);
+        }
         let size = self.map.geometry.granularity();
         for number in 0..self.map.geometry.cluster_size() / size {
             if hidden >> number & 1 != 0 {
@@ -170,7 +171,7 @@ impl State {
         let shown = Subclusters { host: Some(host), allocated, zero };
         let window = self.window(cluster, 1)?;
         self.write_entry(window.at, self.map.rules.entry(shown, true))?;
-        self.hidden.remove(&cluster);
+        self.hidden.remove(&host);
         Ok(shown)
     }
 
@@ -227,19 +228,20 @@ impl State {
     }
 
     /// Makes room behind a run of writes, where that is simple. It is a favour:
-    /// without it there is a call more.
-    fn place_ahead(&mut self, at: u64, clusters: u64, answer: &mut Answer) {
+    /// without it there is a call more. How many clusters were placed.
+    fn place_ahead(&mut self, at: u64, clusters: u64, answer: &mut Answer) -> u64 {
         let geometry = self.map.geometry;
         let end = (at + clusters).min(geometry.clusters(self.map.disk_size));
         let end = self.rooms.next(at).map_or(end, |next| next.min(end));
         if at >= end || at.is_multiple_of(geometry.table_entries()) {
-            return;
+            return 0;
         }
-        let Ok(window) = self.window(at, end - at) else { return };
+        let Ok(window) = self.window(at, end - at) else { return 0 };
         let absent = window.entries.iter().take_while(|entry| **entry == crate::l2::Entry::ABSENT);
         let clusters = absent.count() as u64;
-        if clusters > 0 {
-            let _ = self.place_new(at, clusters, answer);
+        match self.place_new(at, clusters, answer) {
+            Ok(()) => clusters,
+            Err(_) => 0,
         }
     }
 }

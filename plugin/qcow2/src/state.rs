@@ -47,7 +47,7 @@ pub struct State {
     /// L2 tables that are written and not linked, by their place in the L1 table.
     pub fresh_tables: BTreeMap<u64, u64>,
     /// Subclusters that were linked at the last flush or later, and read as zeroes
-    /// now, though their host cluster is still there for them.
+    /// now, though their host cluster is still there for them; by its offset.
     pub hidden: BTreeMap<u64, u32>,
     /// Where the next compressed cluster goes.
     pub packing: Packing,
@@ -144,25 +144,34 @@ impl State {
         if aligned { Ok(()) } else { Err(Error::OutOfRange) }
     }
 
-    /// Before the first change: clears the autoclear bits, as none of what they stand
-    /// for is kept up to date here, and completes the file's last cluster.
+    /// Before the first change of the disk: clears the autoclear bits, as none of what
+    /// they stand for is kept up to date here, and completes the file's last cluster.
     ///
     /// # Errors
     /// What the source answers.
     pub fn prepare(&mut self) -> Result<()> {
-        if self.prepared {
-            return Ok(());
+        if !self.prepared {
+            self.prepare_keeping(0)?;
+            self.prepared = true;
         }
+        Ok(())
+    }
+
+    /// The same, but for these autoclear bits, which the change does not concern.
+    ///
+    /// # Errors
+    /// What the source answers.
+    pub fn prepare_keeping(&mut self, bits: u64) -> Result<()> {
         let geometry = self.map.geometry;
         self.tables
             .resize(geometry.clusters(self.tables.file_size()) << geometry.cluster_bits())?;
-        if self.header.features.autoclear != 0 {
-            let features = crate::features::Features { autoclear: 0, ..self.header.features };
+        let mut features = self.header.features;
+        features.autoclear &= bits;
+        if features != self.header.features {
             edit::set_features(&mut self.tables, features)?;
             self.tables.flush()?;
             self.header.features = features;
         }
-        self.prepared = true;
         Ok(())
     }
 

@@ -24,7 +24,7 @@ struct Effects {
     dropped: Vec<ClusterRun>,
     /// Host clusters that the entries refer to and that nothing did before.
     taken: Vec<ClusterRun>,
-    /// Subclusters that are hidden now, by the disk's cluster.
+    /// Subclusters that are hidden now, by their host cluster's offset.
     hidden: Vec<(u64, u32)>,
 }
 
@@ -146,8 +146,8 @@ impl State {
             effects.taken.iter().for_each(|run| self.space.give_back(*run));
             return Err(error);
         }
-        for (cluster, subclusters) in effects.hidden {
-            *self.hidden.entry(cluster).or_default() |= subclusters;
+        for (host, subclusters) in effects.hidden {
+            *self.hidden.entry(host).or_default() |= subclusters;
         }
         Ok(effects.dropped)
     }
@@ -173,9 +173,7 @@ impl State {
             let to = (last.max(start) - start).min(geometry.cluster_size());
             let task = Task { subclusters: geometry.subclusters_touched(from, to), drop };
             let new = self.zeroed(*entry, window.owns(*entry), task, at, effects)?;
-            if let Some(hidden) = self.hidden_by(*entry, new, at) {
-                effects.hidden.push((start >> geometry.cluster_bits(), hidden));
-            }
+            effects.hidden.extend(self.hidden_by(*entry, new, at));
             self.map.rules.write(new, out);
             if new != *entry {
                 changed = Some((changed.map_or(at, |(first, _)| first), at + size));
@@ -229,13 +227,14 @@ impl State {
         Ok(self.map.rules.entry(Subclusters { host, allocated, zero }, own && host.is_some()))
     }
 
-    /// Subclusters that `new` hides of `old`, which stands at `at`, in the same host
-    /// cluster.
-    fn hidden_by(&self, old: Entry, new: Entry, at: u64) -> Option<u32> {
+    /// The host cluster that `old`, which stands at `at`, and `new` have in common, and
+    /// what `new` hides of it.
+    fn hidden_by(&self, old: Entry, new: Entry, at: u64) -> Option<(u64, u32)> {
         let old = self.map.rules.decode(old, at).ok()?.subclusters()?;
         let new = self.map.rules.decode(new, at).ok()?.subclusters()?;
         let hidden = old.allocated & !new.allocated;
-        (new.host.is_some() && new.host == old.host && hidden != 0).then_some(hidden)
+        let host = old.host.filter(|host| new.host == Some(*host))?;
+        (hidden != 0).then_some((host, hidden))
     }
 
     /// As [`State::zeroed`] in version 2, where clusters have no subclusters either.

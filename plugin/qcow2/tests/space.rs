@@ -57,7 +57,7 @@ fn encoded_clusters() {
         let unit = encoding.unit as usize;
         let mut random = Random::new(seed as u64);
         let mut model: Vec<u8> =
-            (0..SIZE).map(|at| (at / 96) as u8 ^ random.below(2) as u8 * 3).collect();
+            (0..SIZE).map(|at| (at / 96) as u8 ^ (random.below(2) as u8 * 3)).collect();
         let mut ranges = Vec::new();
         for at in (0..SIZE as usize).step_by(unit) {
             let mut cluster = model[at..(at + unit).min(model.len())].to_vec();

@@ -165,5 +165,8 @@ mod tests {
         space.release(&source);
         space.used.insert(Region { offset: 8 * MIB, length: MIB });
         assert_eq!(space.trim(), 7 * MIB);
+        // What could not be discarded is zeroed when it is given out.
+        space.used.insert(Region { offset: 2 * MIB, length: MIB });
+        assert_eq!(take(&mut space, 1), 2);
     }
 }

@@ -3,7 +3,7 @@
 mod support;
 
 use fumehood_plugin::simulate::{CrashReplay, JournalSource, crash_replay, crashes};
-use fumehood_plugin::{Content, CreateOptions, Parent};
+use fumehood_plugin::{Content, CreateOptions, Parent, Source};
 use support::{Bench, contents, create, created, findings, open, open_read, opened, settings};
 
 const MIB: u64 = 1 << 20;
@@ -112,34 +112,135 @@ fn a_commit_larger_than_the_log() {
     assert_eq!(linked(&again.bytes()), BLOCKS);
 }
 
-/// Zeroes and new room are durable before the links that show them, even where the
-/// host did not flush the file before.
-#[test]
-fn links_wait_for_what_they_rely_on() {
+fn child() -> CreateOptions {
     let mut options = settings(4 * MIB, &[("block_size", "1M")]);
     options.parent = Some(Parent {
         references: vec![],
         identities: vec!["ff34003b-11ed-4cf8-a166-b2be05e20b80".into()],
         format: None,
     });
+    options
+}
+
+/// Zeroes and new room are durable before the links that show them, even where the
+/// host did not flush the file before.
+#[test]
+fn links_wait_for_what_they_rely_on() {
     let parent = vec![7; 4 << 20];
-    let (source, mut host) = created(&options, &parent);
-    host.write(3 * MIB, &[1; 512]).unwrap();
-    host.flush().unwrap();
-    drop(host);
-    let (initial, _) = (source.bytes(), source.take_events());
-    let image = open(source.clone()).unwrap();
+    let source = JournalSource::new(0, "disk.vhdx", vec![]);
+    let image = create(source.clone(), &child()).unwrap();
     let mut disk = image.disk(0).unwrap();
-    for at in [0, 4096, MIB + 512, 3 * MIB + 1024] {
+    let placed = disk.place(2 * MIB, MIB).unwrap();
+    source.write(placed[0].stored.offset, &[9; 1 << 20]).unwrap();
+    let in_part = disk.place(3 * MIB, 512).unwrap()[0].stored.offset;
+    source.write(in_part, &[7; 512]).unwrap();
+    source.flush().unwrap();
+    disk.commit(&[(2 * MIB, MIB), (3 * MIB, 512)]).unwrap();
+    disk.flush().unwrap();
+    // What a crash left of a write that was never linked.
+    source.write(in_part + 4096, &[5; 1024]).unwrap();
+    disk.zero(2 * MIB, MIB, true).unwrap();
+    source.take_events();
+    let initial = source.bytes();
+    // Gives the room back, which the next block takes.
+    disk.flush().unwrap();
+    for at in [0, 4096, MIB + 512, 3 * MIB + 4096] {
         disk.zero(at, 1024, true).unwrap();
         disk.flush().unwrap();
     }
     let events = source.events();
-    for crash in crashes(&initial, &events, 1, 300) {
+    for crash in crashes(&initial, &events, 1, 400) {
         let shown = opened(&JournalSource::new(0, "crash", crash.bytes), &parent).contents();
-        let shown = shown.unwrap();
-        assert!(shown[3 << 20..][..512] == [1; 512]);
-        let mut others = shown[..3 << 20].iter().chain(&shown[(3 << 20) + 512..]);
-        assert!(others.all(|byte| [0, 7].contains(byte)), "crash in {}", crash.last);
+        for (at, sector) in shown.unwrap().chunks(512).enumerate() {
+            let value = if at >> 11 == 2 { 9 } else { 7 };
+            let is_known = sector == [0; 512] || sector == [value; 512];
+            assert!(is_known, "sector {at}: {}", sector[0]);
+        }
+    }
+}
+
+/// An entry of the log is needed until its pages are durable where they belong, even
+/// where the next one speaks of other pages.
+#[test]
+fn an_entry_is_needed_until_its_pages_are_durable() {
+    let options = settings(1 << 30, &[("block_size", "1M")]);
+    let source = JournalSource::new(0, "disk.vhdx", vec![]);
+    let image = create(source.clone(), &options).unwrap();
+    let mut disk = image.disk(0).unwrap();
+    let (near, far) = (0, 600 * MIB);
+    disk.place(near, MIB).unwrap();
+    disk.place(far, MIB).unwrap();
+    source.flush().unwrap();
+    disk.commit(&[(far, MIB)]).unwrap();
+    disk.flush().unwrap();
+    source.flush().unwrap();
+    disk.commit(&[(near, MIB)]).unwrap();
+    source.take_events();
+    let initial = source.bytes();
+    disk.flush().unwrap();
+    source.mark(1);
+    disk.zero(far, MIB, true).unwrap();
+    disk.flush().unwrap();
+    // The file becomes shorter than it was when the log was written.
+    image.close().unwrap();
+    assert!(source.size() < initial.len() as u64);
+    let events = source.events();
+    for crash in crashes(&initial, &events, 1, 1000).filter(|crash| crash.last == 1) {
+        let (image, _) = open_read(&crash.bytes).unwrap();
+        let extents = image.disk(0).unwrap().extents(near, 1).unwrap();
+        assert!(matches!(extents[0].content, Content::Stored(_)), "{extents:?}");
+    }
+}
+
+/// A crash while a session begins or ends, or while a log is carried out.
+#[test]
+fn beginning_ending_and_carrying_out() {
+    let (source, mut host) = created(&child(), &[]);
+    host.write(512, &[1; 512]).unwrap();
+    host.close().unwrap();
+    let at_rest = source.bytes();
+    let shown = |bytes: Vec<u8>| opened(&JournalSource::new(0, "crash", bytes), &[]).contents();
+    let expected = shown(at_rest.clone()).unwrap();
+    let all_show = |initial: &[u8], source: &JournalSource, expected: &[u8]| {
+        for crash in crashes(initial, &source.events(), 1, 300) {
+            assert!(shown(crash.bytes).unwrap() == expected);
+        }
+    };
+
+    let source = JournalSource::new(0, "disk", at_rest.clone());
+    let image = open(source.clone()).unwrap();
+    let mut disk = image.disk(0).unwrap();
+    disk.place(MIB, 512).unwrap();
+    all_show(&at_rest, &source, &expected);
+
+    source.flush().unwrap();
+    disk.commit(&[(MIB, 512)]).unwrap();
+    source.take_events();
+    let before = source.bytes();
+    disk.flush().unwrap();
+    source.mark(2);
+    let mut crashed = source.bytes();
+    // What is placed and not linked is cut off at the end.
+    disk.place(2 * MIB, 512).unwrap();
+    source.flush().unwrap();
+    image.close().unwrap();
+    let is_linked = |bytes: &[u8]| {
+        let extents = open_read(bytes).unwrap().0.disk(0).unwrap().extents(MIB, 512).unwrap();
+        matches!(extents[0].content, Content::Stored(_))
+    };
+    let events = source.events();
+    for crash in crashes(&before, &events, 1, 600).filter(|crash| crash.last == 2) {
+        assert!(is_linked(&crash.bytes));
+    }
+    assert!(open_read(&source.bytes()).unwrap().0.info().warnings.is_empty());
+    assert!(!open_read(&crashed).unwrap().0.info().warnings.is_empty());
+
+    // The pages of the log had not reached their places: the BAT lies at 3 MiB.
+    let bat = 3 << 20..4 << 20;
+    crashed[bat.clone()].copy_from_slice(&before[bat]);
+    let source = JournalSource::new(0, "disk", crashed.clone());
+    open(source.clone()).unwrap();
+    for crash in crashes(&crashed, &source.events(), 1, 300) {
+        assert!(is_linked(&crash.bytes));
     }
 }

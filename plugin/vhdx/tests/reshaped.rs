@@ -3,6 +3,7 @@
 
 mod support;
 
+use fumehood_plugin::simulate::JournalSource;
 use fumehood_plugin::{Content, Error, Parent};
 use support::{Bench, contents, created, findings, open, open_read, opened, sample, settings};
 
@@ -143,4 +144,38 @@ fn no_space() {
     assert!(shown[8 << 20..13 << 20] == sample(5 << 20, 6));
     host.close().unwrap();
     assert!(contents(&source.bytes(), MIB).unwrap() == shown);
+}
+
+/// A crash may leave bits of a block that was never linked.
+#[test]
+fn bits_of_a_block_that_is_not_here_mean_nothing() {
+    let parent = sample(4 << 20, 1);
+    let mut options = settings(4 * MIB, &[("block_size", "1M")]);
+    options.parent = Some(Parent {
+        references: vec![],
+        identities: vec!["11111111-2222-4333-8444-555555555555".into()],
+        format: None,
+    });
+    let (source, mut host) = created(&options, &parent);
+    host.write(0, &[1; 512]).unwrap();
+    host.close().unwrap();
+    let mut bytes = source.bytes();
+    let entry = (3 << 20) + 4096 * 8;
+    let entry = u64::from_le_bytes(bytes[entry..entry + 8].try_into().unwrap());
+    assert_eq!(entry & 7, 6);
+    let bits = (entry >> 20 << 20) as usize;
+    bytes[bits + 256..bits + 512].fill(0xff);
+    let source = JournalSource::new(0, "disk", bytes);
+    let mut host = opened(&source, &parent);
+    let mut expected = host.contents().unwrap();
+    assert!(expected[1 << 20..2 << 20] == parent[1 << 20..2 << 20]);
+    // Zeroes hide the parent, here and opened again.
+    host.zero(3 * MIB, MIB, true).unwrap();
+    expected[3 << 20..].fill(0);
+    host.write(MIB + 1024, &[2; 512]).unwrap();
+    expected[(1 << 20) + 1024..][..512].fill(2);
+    host.flush().unwrap();
+    assert!(host.contents().unwrap() == expected);
+    host.close().unwrap();
+    assert!(opened(&source, &parent).contents().unwrap() == expected);
 }
