@@ -139,7 +139,18 @@ fn fill(
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
     let main = FileSource::from_file(&name, file, Access::ReadWrite)
         .map_err(Error::io(format!("cannot open {shown}")))?;
-    create_source(engine, Arc::new(main), &path, options)
+    let image = create_source(engine, Arc::new(main), &path, options)?;
+    // A flush promises nothing about a file that a crash may leave without a name.
+    sync_folder(&path)?;
+    Ok(image)
+}
+
+/// Makes changes of names in a file's folder durable.
+pub(crate) fn sync_folder(path: &Path) -> Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(Error::io(format!("cannot flush the folder {}", folder.display())))
 }
 
 /// [`Engine::create_source`].

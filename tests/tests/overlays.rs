@@ -203,6 +203,27 @@ fn a_parent_may_be_of_any_format_and_lie_anywhere_in_a_chain_of_both_makers() {
 }
 
 #[test]
+fn a_disk_grows_while_it_is_served_and_what_is_new_is_zero() {
+    let bench = bench();
+    let mut model = bench.read("base.raw");
+    let server = overlay(&bench);
+    let mut client = Client::connect(server.socket()).expect("the server");
+    write(&mut client, &mut model, 23 << 20, 1 << 20, 3);
+    bench.fumehood(["overlay", "resize", "work.qcow2", "20M"]).succeed();
+    bench.fumehood(["overlay", "resize", "work.qcow2", "32M"]).succeed();
+    model.truncate(20 << 20);
+    model.resize(32 << 20, 0);
+    let mut client = Client::connect(server.socket()).expect("the server");
+    assert_eq!(client.size, 32 << 20);
+    write(&mut client, &mut model, 30 << 20, 1 << 20, 4);
+    stop(server);
+    expect(&bench, "work.qcow2", &model);
+    bench.fumehood(["overlay", "resize", "work.qcow2", "1M"]).succeed();
+    model.truncate(1 << 20);
+    expect(&bench, "work.qcow2", &model);
+}
+
+#[test]
 fn compacting_gives_back_what_was_deleted() {
     let bench = bench();
     let server = overlay(&bench);

@@ -56,7 +56,7 @@ enum Command {
     Create(create::Arguments),
     /// Boot a disk in QEMU; what the guest writes is thrown away, or goes to an overlay.
     Boot(boot::Arguments),
-    /// Overlays: freeze, list, commit, discard, rebase, flatten.
+    /// Overlays: freeze, list, commit, discard, rebase, resize, flatten.
     Overlay(overlay::Arguments),
     /// Write an image anew, without what reads as zeroes.
     Compact(overlay::Compact),

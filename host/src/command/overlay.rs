@@ -5,11 +5,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
+use fumehood::core::Access;
 use fumehood::{Engine, OpenOptions, control, overlay};
 use serde_json::{Value, json};
 
 use super::convert::{self, interrupt_flag};
-use super::{ImageArguments, output};
+use super::{ImageArguments, output, size};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -54,6 +55,14 @@ enum Command {
         #[arg(long)]
         only_record: bool,
     },
+    /// Grow or shrink the disk; clients that connect from then on see it.
+    Resize {
+        #[command(flatten)]
+        overlay: Overlay,
+        /// The new size, with K, M, G or T.
+        #[arg(value_parser = size)]
+        size: u64,
+    },
     /// Write the whole chain into an image that stands alone.
     Flatten(convert::Arguments),
 }
@@ -95,6 +104,9 @@ pub fn run(engine: &Engine, arguments: &Arguments) -> Result<ExitCode> {
             rebase(engine, overlay, parent, new_format.clone(), *only_record)
                 .with_context(|| overlay.name())?;
         }
+        Command::Resize { overlay, size } => {
+            resize(engine, overlay, *size).with_context(|| overlay.name())?;
+        }
         Command::Flatten(arguments) => return convert::run(engine, arguments),
     }
     Ok(ExitCode::SUCCESS)
@@ -111,6 +123,16 @@ fn new(engine: &Engine, overlay: &Overlay) -> Result<()> {
     };
     println!("{frozen}");
     Ok(())
+}
+
+fn resize(engine: &Engine, overlay: &Overlay, size: u64) -> Result<()> {
+    if control::call(&overlay.overlay, "resize", &json!({ "size": size }))?.is_some() {
+        return Ok(());
+    }
+    let options = OpenOptions { access: Access::ReadWrite, ..overlay.options() };
+    let disk = engine.open(&overlay.overlay, options)?.disk(0)?;
+    disk.resize(size)?;
+    Ok(disk.close()?)
 }
 
 fn list(engine: &Engine, overlay: &Overlay, as_json: bool) -> Result<()> {

@@ -17,7 +17,8 @@ pub use error::{ErrorKind, ExportError};
 
 /// A block device that a server can offer to hypervisors.
 ///
-/// The size must not change while the export is served. Every method may be called
+/// The size may change while the export is served; clients see it when they connect
+/// anew. Every method may be called
 /// from any number of threads at once, and must not panic for any argument. Servers
 /// check ranges before they ask: `offset + length` never exceeds [`Export::size`],
 /// and `length` is never 0.

@@ -1,6 +1,7 @@
 //! A disk that is served, with an overlay on top: a new one is put above it while
 //! requests go on.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -128,11 +129,10 @@ fn put_above(top: &Image, disk: &Disk) -> Result<Image> {
 /// `path` becomes `frozen`, and `half` becomes `path`: at no time is there nothing
 /// under that name.
 fn exchange(half: &Path, path: &Path, frozen: &Path) -> Result<()> {
-    std::fs::hard_link(path, frozen).map_err(Error::io(format!(
-        "cannot link {} to {}",
-        path.display(),
-        frozen.display()
-    )))?;
+    if !is_same_file(path, frozen) {
+        let what = format!("cannot link {} to {}", path.display(), frozen.display());
+        std::fs::hard_link(path, frozen).map_err(Error::io(what))?;
+    }
     let renamed = std::fs::rename(half, path).map_err(Error::io(format!(
         "cannot rename {} to {}",
         half.display(),
@@ -142,10 +142,17 @@ fn exchange(half: &Path, path: &Path, frozen: &Path) -> Result<()> {
         let _ = std::fs::remove_file(frozen);
     }
     renamed?;
-    super::rewrite::sync_folder(path)
+    create::sync_folder(path)
 }
 
-/// `work.1.qcow2` for `work.qcow2`, with the first number that is free.
+/// Whether both names lead to one file.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let identity = |path: &Path| path.metadata().map(|found| (found.dev(), found.ino())).ok();
+    identity(one).is_some_and(|one| identity(other) == Some(one))
+}
+
+/// `work.1.qcow2` for `work.qcow2`, with the first number that is free, or that was
+/// given to this very file just before a crash.
 fn free_name(path: &Path) -> Result<PathBuf> {
     let name = |number: u32| {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
@@ -158,7 +165,7 @@ fn free_name(path: &Path) -> Result<PathBuf> {
     };
     (1..NUMBER_LIMIT)
         .map(name)
-        .find(|name| !name.exists())
+        .find(|name| !name.exists() || is_same_file(path, name))
         .ok_or_else(|| Error::Chain(format!("{} was frozen {NUMBER_LIMIT} times", path.display())))
 }
 

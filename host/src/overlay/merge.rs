@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use fumehood_core::Access;
 use fumehood_core::contract::format::Parent;
 
-use super::rewrite::sync_folder;
 use crate::copy::{CopyOptions, copy};
+use crate::create::sync_folder;
 use crate::disk::Disk;
 use crate::engine::Engine;
 use crate::error::{Error, Result};

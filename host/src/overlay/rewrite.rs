@@ -1,6 +1,5 @@
 //! Writing an overlay anew: empty, or without what reads as zeroes.
 
-use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,7 +8,7 @@ use fumehood_core::Access;
 use super::live::beside;
 use super::settings;
 use crate::copy::{CopyOptions, copy};
-use crate::create::{self, CreateOptions};
+use crate::create::{self, CreateOptions, sync_folder};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::image::{Image, OpenOptions};
@@ -82,12 +81,4 @@ fn replace(image: &Image, fill: impl FnOnce(&Image) -> Result<()>) -> Result<()>
         let _ = std::fs::remove_file(&half);
     }
     done
-}
-
-/// Makes changes of names in a file's folder durable.
-pub(super) fn sync_folder(path: &Path) -> Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(Error::io(format!("cannot flush the folder {}", folder.display())))
 }

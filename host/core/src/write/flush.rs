@@ -82,7 +82,7 @@ impl Disk {
     }
 
     /// Lets the cache learn anew what stood above it, where that is much.
-    fn shrink_recent(&self, state: &mut State) {
+    pub(super) fn shrink_recent(&self, state: &mut State) {
         if state.recent.len() >= RUNS_LIMIT / 2 {
             for range in state.recent.drain_committed() {
                 self.cache.forget(range.start, range.end - range.start);

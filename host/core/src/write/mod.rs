@@ -314,6 +314,9 @@ impl Disk {
             if !fresh {
                 let content = Content::Stored { source: stored.source, offset: stored.offset };
                 state.recent.insert(start..stop, content, false);
+                // What was not writable there may be writable all around now.
+                self.cache.forget(start, stop - start);
+                self.shrink_recent(&mut state);
             } else if state.rooms.find(start).is_none_or(|known| known.end < stop) {
                 // One that is known was asked for again, by two writes at once: what
                 // the first answer said of its zeroes still holds.
