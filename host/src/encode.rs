@@ -12,6 +12,9 @@ use crate::error::Result;
 /// As qemu-img compresses: what is gained beyond it is small, and costs much time.
 const LEVEL: u32 = 6;
 
+/// Readers of qcow2 keep a window of 4 KiB.
+const WINDOW_BITS: u8 = 12;
+
 /// Encodes the units of one disk.
 pub(crate) struct Encoder {
     codec: Codec,
@@ -20,7 +23,7 @@ pub(crate) struct Encoder {
 
 thread_local! {
     static DEFLATE: RefCell<Compress> =
-        RefCell::new(Compress::new(Compression::new(LEVEL), false));
+        RefCell::new(Compress::new_with_window_bits(Compression::new(LEVEL), false, WINDOW_BITS));
     /// A unit padded to its whole length, and its encoded bytes.
     static BUFFERS: RefCell<(Vec<u8>, Vec<u8>)> = const { RefCell::new((Vec::new(), Vec::new())) };
 }

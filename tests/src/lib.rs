@@ -13,6 +13,7 @@
 //!   server   a running `fumehood serve`
 //!   client   a small NBD client, polite or not
 //!   attack   the attacking plugin, and a room for it
+//!   guest    a Linux guest that installs files until it is killed
 //!   journal  a source that records what is written to it
 //!   qcow2    hand-made images, with references that no tool would write
 //!   witness  a healthy disk that must go on meanwhile
@@ -23,6 +24,7 @@ pub mod bench;
 pub mod child;
 pub mod client;
 pub mod content;
+pub mod guest;
 pub mod journal;
 pub mod map;
 pub mod peer;

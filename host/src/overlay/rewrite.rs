@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use fumehood_core::Access;
+use fumehood_core::{Access, Codec, PieceKind};
 
 use super::live::beside;
 use super::settings;
 use crate::copy::{CopyOptions, copy};
 use crate::create::{self, CreateOptions, sync_folder};
+use crate::disk::Disk;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::image::{Image, OpenOptions};
@@ -27,7 +28,7 @@ pub fn discard(engine: &Engine, path: &Path, options: OpenOptions) -> Result<()>
             "{shown} has no parent: without it nothing would be left"
         )));
     }
-    replace(&image, |_| Ok(()))
+    replace(&image, None, |_| Ok(()))
 }
 
 /// Writes the image at `path` anew, without what reads as zeroes and was given back.
@@ -46,9 +47,11 @@ pub fn compact(
     let image = engine.open(path, options)?;
     let disk = image.disk(0)?;
     let alone = disk.only(&disk.core().layers()[0])?;
-    replace(&image, |new| {
+    let codec = first_codec(&alone)?;
+    let options = CopyOptions { compress: codec.is_some() };
+    replace(&image, codec, |new| {
         let new = new.disk(0)?;
-        copy(&alone, &new, CopyOptions::default(), progress, interrupted)?;
+        copy(&alone, &new, options, progress, interrupted)?;
         match interrupted.load(Ordering::Relaxed) {
             true => Err(Error::Interrupted),
             false => Ok(()),
@@ -56,16 +59,37 @@ pub fn compact(
     })
 }
 
+/// How the disk's first encoded extent is encoded, if it has any.
+fn first_codec(disk: &Disk) -> Result<Option<Codec>> {
+    let mut at = 0;
+    while at < disk.size() {
+        for piece in &disk.extents(at, disk.size() - at)? {
+            if let PieceKind::Encoded { block, .. } = &piece.kind {
+                return Ok(Some(block.codec));
+            }
+            at = piece.offset + piece.length;
+        }
+    }
+    Ok(None)
+}
+
 /// Makes an image of the same kind and parent, lets `fill` fill it, and gives it the
 /// name of `image`.
-fn replace(image: &Image, fill: impl FnOnce(&Image) -> Result<()>) -> Result<()> {
+fn replace(
+    image: &Image,
+    codec: Option<Codec>,
+    fill: impl FnOnce(&Image) -> Result<()>,
+) -> Result<()> {
     let path = image.path();
     let half = beside(path, ".new");
     let info = &image.disks()[0];
     let mut options = CreateOptions::new(image.format(), info.size);
     options.logical_sector = info.logical_sector;
-    options.settings = settings(image.format());
+    if codec == Some(Codec::Zstd) {
+        options.settings.push(("compression_type".into(), "zstd".into()));
+    }
     if info.parent.is_some() {
+        options.settings.extend(settings(image.format()));
         options.parent = Some(create::parent_of(image.engine(), &image.disk(0)?)?);
     }
     let _ = std::fs::remove_file(&half);

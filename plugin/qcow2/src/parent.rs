@@ -18,7 +18,8 @@ use crate::state::State;
 /// A write of this much at a multiple of it is done or not done.
 const SECTOR: u64 = 512;
 
-/// The name under which a parent is recorded.
+/// The name under which a parent is recorded, after a look at all that is recorded
+/// of it.
 ///
 /// # Errors
 /// [`Error::Unsupported`] for one that the format cannot hold.
@@ -31,6 +32,13 @@ pub fn reference(parent: Option<&Parent>) -> Result<Option<&str>> {
             name.len()
         );
         return Err(Error::Unsupported(what));
+    }
+    for identity in &parent.identities {
+        let length = identity.len();
+        if length == 0 || length > BACKING_NAME_LIMIT as usize || identity.contains('\0') {
+            let what = format!("a parent's identity of {length} bytes");
+            return Err(Error::Unsupported(what));
+        }
     }
     Ok(Some(name))
 }

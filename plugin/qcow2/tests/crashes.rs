@@ -210,3 +210,28 @@ fn tables_that_move() {
         assert!(extents.iter().all(|extent| matches!(extent.content, Content::Stored(_))));
     }
 }
+
+/// Clusters that a snapshot shares are left to it; every crash of that is judged.
+#[test]
+fn clusters_left_to_a_snapshot() {
+    let bench = Bench::new("crash-shared");
+    for format in ["cluster_size=64k", "cluster_size=64k,extended_l2=on"] {
+        let arguments = ["create", "-q", "-f", "qcow2", "-o", format, "disk.qcow2", "2M"];
+        bench.run("qemu-img", &arguments);
+        bench.write("disk.qcow2", &["write -P 1 0 600k"]);
+        bench.run("qemu-img", &["snapshot", "-c", "before", "disk.qcow2"]);
+        let initial = bench.bytes("disk.qcow2");
+        let (mut host, source) = open_host(initial.clone(), &[]);
+        host.write(0, &[2; 200 << 10]).unwrap();
+        host.flush().unwrap();
+        host.zero(300 << 10, 200 << 10, true).unwrap();
+        host.flush().unwrap();
+        host.close().unwrap();
+        for crash in crashes(&initial, &source.take_events(), 1, 400) {
+            std::fs::write(bench.path("crashed.qcow2"), &crash.bytes).unwrap();
+            if let Verdict::Wrong(what) = bench.check("crashed.qcow2") {
+                panic!("{format}: {what}");
+            }
+        }
+    }
+}

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use fumehood_plugin::memory::{MemoryHost, MemorySource, check_answer};
-use fumehood_plugin::{Content, Disk, Error, Extent, Format, Image, OpenOptions, Source};
+use fumehood_plugin::{Access, Content, Disk, Error, Extent, Format, Image, OpenOptions, Source};
 
 /// The most answers of one disk that are looked at.
 const ANSWERS: usize = 128;
@@ -12,6 +12,9 @@ const ANSWERS: usize = 128;
 const WINDOW: u64 = 64 << 20;
 /// Larger disks are not checked: that takes as long as they are large.
 const CHECK_LIMIT: u64 = 1 << 34;
+
+/// Longer granules would take more memory than a fuzzer has.
+const WRITE_LIMIT: u64 = 2 << 20;
 
 /// An image over memory, and the files that its host grants.
 pub struct Set {
@@ -29,8 +32,12 @@ impl Set {
         Self { main: MemorySource::new(0, name, bytes.to_vec()), host: Rc::new(host) }
     }
 
-    /// Opens it with a format, walks it, and does the same for its first snapshot.
+    /// Opens it with a format, walks it, and does the same for its first snapshot; then
+    /// writes to a copy, if the format can.
     pub fn explore<F: Format>(&self) {
+        if F::describe().can_write {
+            self.write_to_copy::<F>();
+        }
         let Some(snapshot) = self.explore_state::<F>(None) else { return };
         self.explore_state::<F>(Some(snapshot));
     }
@@ -47,6 +54,32 @@ impl Set {
             self.walk(&*image, number as u32, disk.size);
         }
         info.snapshots.first().map(|snapshot| snapshot.name.clone())
+    }
+
+    /// Asks for what a host asks when it writes. Any error may be the answer.
+    fn write_to_copy<F: Format>(&self) {
+        let copy = MemorySource::new(0, &self.main.name(), self.main.bytes()).writable();
+        let options = OpenOptions { access: Access::ReadWrite, ..OpenOptions::read_only() };
+        let Ok(image) = F::open(Rc::new(copy), self.host.clone(), options) else { return };
+        let Some(info) = image.disks().into_iter().next() else { return };
+        let Ok(mut disk) = image.disk(0) else { return };
+        let granule = u64::from(info.granularity);
+        let last = info.size.saturating_sub(1) / granule * granule;
+        for at in [0, last / 2 / granule * granule, last] {
+            let length = granule.min(info.size.saturating_sub(at));
+            if length == 0 || length > WRITE_LIMIT {
+                continue;
+            }
+            if disk.place(at, length).is_ok_and(|room| room.iter().any(|room| room.fresh)) {
+                let _ = disk.commit(&[(at, length)]);
+            }
+            let _ = disk.zero(at, length, at == 0);
+            let _ = disk.flush();
+        }
+        if info.size <= CHECK_LIMIT {
+            let _ = disk.check(true);
+        }
+        let _ = image.close();
     }
 
     fn walk(&self, image: &dyn Image, number: u32, size: u64) {
