@@ -249,6 +249,14 @@ impl Disk {
         Ok(self.inner.disk.check()?)
     }
 
+    /// The same, and mends what can be mended without losing anything: leaks, say.
+    ///
+    /// # Errors
+    /// As [`Disk::write_at`].
+    pub fn repair(&self) -> Result<Vec<Finding>> {
+        Ok(self.inner.disk.repair()?)
+    }
+
     /// Its plans, for a mover of the caller's own.
     pub fn core(&self) -> &core::Disk {
         &self.inner.disk

@@ -3,14 +3,16 @@
 Each round makes a new overlay on the raw disk, writes a fixed number of bytes to it,
 and writes the same places again. fio takes the same places each time. qemu-nbd runs
 with --cache=writeback --discard=unmap: it, too, leaves payload to the page cache and
-syncs at a flush only. In rows with flushes, fio waits for all its writes, sends FLUSH
-and waits for it, after every 32 writes; less is written there, as storage sets the
-pace. `qemu-img convert` runs without -W, as people run it, in its two cache modes: by
+syncs at a flush only. In rows with flushes a FLUSH follows every 32 writes, among the
+others at the same depth; less is written there, as storage sets the pace. These requests
+are a log that fio replays: its own --fsync=32 sends one FLUSH after another, at this
+depth, until the first is answered. `qemu-img convert` runs without -W, as people run it, in its two cache modes: by
 default it leaves what it wrote to the page cache; with -t writeback it syncs, as
 `fumehood convert` always does.
 """
 
 import os
+import random
 import time
 
 from common import FUMEHOOD, WORK, Server, fio, fumehood, quiet, settle, socket
@@ -48,53 +50,64 @@ def peer_overlay(raw, layout):
                         "-f", "qcow2", "-k", at, top], at)
 
 
-def fresh_and_again(started, job, flushes):
+def fresh_and_again(started, job):
     """Operations a second of a job on a fresh overlay, and of the same job again."""
     top, server = started
     try:
         with server:
-            return [written(server, job, flushes) for _ in range(2)]
+            return [written(server, job) for _ in range(2)]
     finally:
         remove(top)
 
 
-def written(server, job, flushes):
+def written(server, job):
     os.sync()
-    more = [f"--fsync={FLUSH_EVERY}"] if flushes else []
-    result = fio(server, *job, *more)
-    # A flush after each 32 writes, but for the last.
-    wanted = result["write"]["total_ios"] // FLUSH_EVERY - 1 if flushes else 0
-    if result["sync"]["total_ios"] < wanted:
-        raise RuntimeError(f"fio sent {result['sync']['total_ios']} flushes, not {wanted}")
-    return result["write"]["iops"]
+    return fio(server, *job)["write"]["iops"]
+
+
+def plain_job(pattern, block, depth, amount):
+    return [f"--rw={pattern}", f"--bs={block}", f"--iodepth={depth}", f"--io_size={amount}"]
+
+
+def flushing_job(pattern, block, depth, amount, size):
+    """The same with flushes, as a log for fio."""
+    count = amount // block
+    blocks = range(count) if pattern == "write" else random.Random(1).sample(range(size // block), count)
+    lines = ["fio version 2 iolog", "nbd add", "nbd open"]
+    for done, number in enumerate(blocks, 1):
+        lines.append(f"nbd write {number * block} {block}")
+        if done % FLUSH_EVERY == 0:
+            lines.append("nbd sync 0 0")
+    log = WORK / f"flushes-{pattern}-{amount >> 20}.log"
+    log.write_text("\n".join([*lines, "nbd close", ""]))
+    return [f"--read_iolog={log}", f"--iodepth={depth}"]
 
 
 def overlay_rows(report, raw, size):
     """`size` in bytes of the disk sets how much is written."""
-    random = ["--rw=randwrite", "--bs=4k", "--iodepth=32"]
-    sequential = ["--rw=write", "--bs=1M", "--iodepth=8"]
-    for work, job, share, target in [
-        ("random 4 KiB write", random, 8, 2),
-        ("sequential 1 MiB write", sequential, 2, 1),
+    for work, pattern, block, depth, share, target in [
+        ("random 4 KiB write", "randwrite", 4096, 32, 8, 2),
+        ("sequential 1 MiB write", "write", 1 << 20, 8, 2, 1),
     ]:
         for flushes in [False, True]:
             amount = size // share // (8 if flushes else 1)
+            made = (flushing_job(pattern, block, depth, amount, size) if flushes
+                    else plain_job(pattern, block, depth, amount))
             for kind, layout in LAYOUTS.items():
                 names = [f"{work}, {place}{', flushes' * flushes} / {kind}"
                          for place in ["fresh", "again"]]
-                pair(report, names, raw, [*job, f"--io_size={amount}"], flushes, layout,
-                     1 if flushes else target)
+                pair(report, names, raw, made, layout, 1 if flushes else target)
 
 
-def pair(report, names, raw, job, flushes, layout, target):
+def pair(report, names, raw, job, layout, target):
     """The row of a fresh overlay, and that of writing in place; measured together."""
     if not any(report.wants(name) for name in names):
         return
     settle(raw)
     ours, theirs = [], []
     for _ in range(report.rounds):
-        ours.append(fresh_and_again(overlay(raw), job, flushes))
-        theirs.append(fresh_and_again(peer_overlay(raw, layout), job, flushes))
+        ours.append(fresh_and_again(overlay(raw), job))
+        theirs.append(fresh_and_again(peer_overlay(raw, layout), job))
     for index, name in enumerate(names):
         a, b = iter([o[index] for o in ours]), iter([t[index] for t in theirs])
         report.compare(name, lambda: next(a), lambda: next(b), "/s", target, False)

@@ -120,7 +120,7 @@ fn a_chain_is_shown_from_the_top_down() {
     let expected =
         [layer("top.qcow2", "qcow2"), layer("middle.qcow2", "qcow2"), layer("base.raw", "raw")];
     assert_eq!(info["disks"][0]["chain"], json!(expected));
-    assert_eq!(info["disks"][0]["parent"]["reference"], "middle.qcow2");
+    assert_eq!(info["disks"][0]["parent"]["references"][0], "middle.qcow2");
     assert_eq!(info["disks"][0]["parent"]["format"], "qcow2");
 }
 
@@ -225,7 +225,7 @@ fn facts_are_those_that_qemu_gives() {
         assert_eq!(ours["format"], "qcow2");
         assert_eq!(disk["size"], theirs["virtual-size"], "{name}");
         assert_eq!(detail(&ours, "cluster size"), theirs["cluster-size"].to_string(), "{name}");
-        assert_eq!(disk["parent"]["reference"], theirs["backing-filename"], "{name}");
+        assert_eq!(disk["parent"]["references"][0], theirs["backing-filename"], "{name}");
         assert_eq!(disk["parent"]["format"], theirs["backing-filename-format"], "{name}");
         let extended = theirs["format-specific"]["data"]["extended-l2"] == true;
         assert_eq!(detail(&ours, "subclusters") != "no", extended, "{name}");

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use fumehood::core::Access;
 use fumehood::{Engine, Verification};
 use serde::Serialize;
 
@@ -15,6 +16,10 @@ pub struct Arguments {
     /// Only this disk of the image; all of them where it is not given.
     #[arg(long, value_name = "N")]
     disk: Option<u32>,
+    /// First mend what can be mended without losing anything, such as clusters that a
+    /// crash left unused.
+    #[arg(long)]
+    repair: bool,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -46,6 +51,9 @@ struct DigestReport {
 
 /// 0 if all is sound, 1 otherwise.
 pub fn run(engine: &Engine, arguments: &Arguments) -> Result<ExitCode> {
+    if arguments.repair {
+        repair(engine, arguments).with_context(|| arguments.image.name())?;
+    }
     let image = arguments.image.open(engine)?;
     let all = 0..image.disks().len() as u32;
     let numbers = arguments.disk.map_or(all, |number| number..number + 1);
@@ -73,6 +81,20 @@ pub fn run(engine: &Engine, arguments: &Arguments) -> Result<ExitCode> {
     }
     let sound = reports.iter().all(|report| report.sound);
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Mends what can be mended, and says on stderr what was.
+fn repair(engine: &Engine, arguments: &Arguments) -> Result<()> {
+    let image = arguments.image.open_for(engine, Access::ReadWrite)?;
+    for number in 0..image.disks().len() as u32 {
+        let disk = image.disk(number)?;
+        for finding in disk.repair()?.iter().filter(|finding| finding.repaired) {
+            let what = output::printable(&finding.what);
+            eprintln!("fumehood: repaired: disk {number}, offset {}: {what}", finding.offset);
+        }
+        disk.close()?;
+    }
+    Ok(())
 }
 
 fn report(disk: u32, verification: &Verification) -> Report {

@@ -169,6 +169,17 @@ fn free_name(path: &Path) -> Result<PathBuf> {
         .ok_or_else(|| Error::Chain(format!("{} was frozen {NUMBER_LIMIT} times", path.display())))
 }
 
+/// Removes what an interrupted [`Live::push`] or rewriting left beside the overlay at
+/// `path`, which no one else has open for writing.
+pub(super) fn tidy(path: &Path) {
+    let _ = std::fs::remove_file(beside(path, ".new"));
+    if let Ok(next) = free_name(path)
+        && is_same_file(path, &next)
+    {
+        let _ = std::fs::remove_file(next);
+    }
+}
+
 /// The path with something behind its name.
 pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_os_string();

@@ -71,6 +71,7 @@ pub fn open(
     let options = OpenOptions { access: Access::ReadWrite, allow, ..base.options().clone() };
     let options = OpenOptions { format: None, settings: Vec::new(), ..options };
     let image = engine.open(path, options)?;
+    live::tidy(image.path());
     let disk = image.disk(0)?;
     if !disk.paths().iter().any(|path| path == base.path()) {
         let made_on =

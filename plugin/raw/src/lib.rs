@@ -104,7 +104,13 @@ impl Disk for RawImage {
             return Err(Error::ReadOnly);
         }
         self.checked_end(offset, length)?;
-        Ok(vec![Placement { offset, length, stored: self.stored(offset), fresh: false, zeroed: false }])
+        Ok(vec![Placement {
+            offset,
+            length,
+            stored: self.stored(offset),
+            fresh: false,
+            zeroed: false,
+        }])
     }
 
     fn commit(&mut self, ranges: &[(u64, u64)]) -> Result<()> {

@@ -47,11 +47,13 @@ mod uuid;
 mod write;
 
 use alloc::boxed::Box;
+use alloc::format;
 use alloc::rc::Rc;
+use alloc::string::String;
 
 use fumehood_plugin::{
-    Confidence, CreateOptions, Description, Format, Glimpse, Host, Image, OpenOptions, Result,
-    SourceHandle,
+    Access, Confidence, CreateOptions, Description, Error, Format, Glimpse, Host, Image,
+    OpenOptions, Result, SourceHandle,
 };
 
 use crate::footer::{Found, Kind};
@@ -80,7 +82,7 @@ impl Format for Vhd {
         _host: Rc<dyn Host>,
         options: OpenOptions,
     ) -> Result<Box<dyn Image>> {
-        let found = Found::read(&*main)?;
+        let found = Found::read(&*main, trusts_footer(&options)?)?;
         match found.kind {
             Kind::Fixed => fixed::open(main, found, &options),
             Kind::Dynamic | Kind::Differencing => sparse::open(main, found, &options),
@@ -93,6 +95,20 @@ impl Format for Vhd {
         options: CreateOptions,
     ) -> Result<Box<dyn Image>> {
         create::create(main, &options)
+    }
+}
+
+/// The setting `footer_checksum=ignore`, which is for reading only.
+fn trusts_footer(options: &OpenOptions) -> Result<bool> {
+    let mut settings = options.settings.iter();
+    let value = settings.find(|(name, _)| name == "footer_checksum").map(|(_, value)| value);
+    match (value.map(String::as_str), options.access) {
+        (None, _) => Ok(false),
+        (Some("ignore"), Access::Read) => Ok(true),
+        (Some("ignore"), _) => {
+            Err(Error::Unsupported("writing with footer_checksum=ignore".into()))
+        }
+        (Some(other), _) => Err(Error::Unsupported(format!("footer_checksum={other}, not ignore"))),
     }
 }
 

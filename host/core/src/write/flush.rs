@@ -159,6 +159,24 @@ impl Disk {
         self.call_top(|disk, store, this| disk.call_rebase(store, this, parent.as_ref()))
     }
 
+    /// Lets the plugin look for contradictions and mend those that it can without
+    /// losing anything.
+    ///
+    /// # Errors
+    /// [`crate::Error::ReadOnly`], and what the plugin answered.
+    pub fn repair(&self) -> Result<Vec<wit::Finding>> {
+        let _writes = self.hold_writes();
+        self.check_writable()?;
+        let _structure = self.writing.structure.lock();
+        self.commit_pending()?;
+        let findings = self.call_top(|disk, store, this| disk.call_check(store, this, true));
+        let mut state = self.writing.state.write();
+        state.rooms.remove(0..u64::MAX);
+        state.recent.remove(0..u64::MAX);
+        self.cache.forget_from(0);
+        findings
+    }
+
     /// Ranges that are not committed yet, for tests and for an embedder that shows
     /// them.
     pub fn pending(&self) -> Vec<wit::Range> {
