@@ -136,7 +136,7 @@ impl<'a> Chain<'a> {
                 continue;
             }
             let found = match identity::own(layers) {
-                Some(own) => own.to_owned(),
+                Some(own) => own,
                 None => identity::of_contents(self.top.engine(), layers)?,
             };
             return Err(Error::Chain(format!(

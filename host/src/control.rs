@@ -53,8 +53,15 @@ impl ControlSocket {
             .map_err(Error::io(format!("cannot keep others off {shown}")))?;
         let serve = move || {
             for client in listener.incoming().flatten() {
-                if let Err(error) = answer_all(&client, &live) {
-                    tracing::debug!("a control client: {error}");
+                let live = live.clone();
+                // One that says nothing must not keep the others from their orders.
+                let answer = move || {
+                    if let Err(error) = answer_all(&client, &live) {
+                        tracing::debug!("a control client: {error}");
+                    }
+                };
+                if let Err(error) = thread::Builder::new().spawn(answer) {
+                    tracing::warn!("a control client is turned away: {error}");
                 }
             }
         };
@@ -77,7 +84,9 @@ impl Drop for ControlSocket {
 /// # Errors
 /// [`Error::Control`] with what the process answered.
 pub fn call(path: &Path, method: &str, parameters: &Value) -> Result<Option<Value>> {
-    let socket = socket_of(path);
+    // The socket lies beside the file, not beside a link to it.
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    let socket = socket_of(&path);
     let shown = socket.display().to_string();
     let mut stream = match UnixStream::connect(&socket) {
         Ok(stream) => stream,

@@ -1,6 +1,7 @@
 //! Making new images, stand-alone or on top of a parent.
 
 use std::fs::{File, OpenOptions as FileOptions};
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -30,13 +31,22 @@ pub struct CreateOptions {
     pub parent: Option<NewParent>,
     /// Free settings, format by format.
     pub settings: Vec<(String, String)>,
+    /// Folders and files that the parent and its own parents may lie in, beside the new
+    /// image's folder and the parent itself.
+    pub allow: Vec<PathBuf>,
 }
 
 impl CreateOptions {
     /// A stand-alone disk of `size` bytes with 512-byte sectors.
     pub fn new(format: impl Into<String>, size: u64) -> Self {
-        let (parent, settings) = (None, Vec::new());
-        Self { format: format.into(), size, logical_sector: 512, parent, settings }
+        Self {
+            format: format.into(),
+            size,
+            logical_sector: 512,
+            parent: None,
+            settings: Vec::new(),
+            allow: Vec::new(),
+        }
     }
 
     /// A differencing disk of the size and sectors of the disk `number` of `image`.
@@ -63,6 +73,7 @@ impl CreateOptions {
             logical_sector: info.logical_sector,
             parent: Some(parent),
             settings: Vec::new(),
+            allow: image.granted(),
         })
     }
 }
@@ -106,7 +117,7 @@ pub(crate) fn parent_of(engine: &Engine, disk: &Disk) -> Result<NewParent> {
     let top = &disk.core().layers()[0];
     let own = identity::own(layers).filter(|_| top.image.plugin().name() == format);
     let identity = match own {
-        Some(own) => own.to_owned(),
+        Some(own) => own,
         None => identity::of_contents(engine, layers)?,
     };
     Ok(NewParent { path: disk.paths()[1].clone(), format, identity })
@@ -145,6 +156,18 @@ fn fill(
     Ok(image)
 }
 
+/// Gives the file at `path` the owner and permissions of the one at `model`, whose
+/// place it is to take.
+pub(crate) fn look_alike(model: &Path, path: &Path) -> Result<()> {
+    let what = || format!("cannot give {} the owner of {}", path.display(), model.display());
+    let found = model.metadata().map_err(Error::io(what()))?;
+    let made = path.metadata().map_err(Error::io(what()))?;
+    if (made.uid(), made.gid()) != (found.uid(), found.gid()) {
+        chown(path, Some(found.uid()), Some(found.gid())).map_err(Error::io(what()))?;
+    }
+    std::fs::set_permissions(path, found.permissions()).map_err(Error::io(what()))
+}
+
 /// Makes changes of names in a file's folder durable.
 pub(crate) fn sync_folder(path: &Path) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("/"));
@@ -164,11 +187,12 @@ pub(crate) fn create_source(
     let open_options = OpenOptions {
         format: Some(options.format.clone()),
         access: Access::ReadWrite,
-        // The operator named the parent.
+        // The operator named the parent, which may be made later.
         allow: parent
             .map(|parent| parent.path.clone())
-            .filter(|path| path.exists())
             .into_iter()
+            .chain(options.allow.iter().cloned())
+            .filter(|path| path.exists())
             .collect(),
         ..OpenOptions::default()
     };

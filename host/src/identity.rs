@@ -50,14 +50,16 @@ fn uuid(digest: &[u8]) -> String {
 /// Whether the disk with these layers is one of those that a child recorded; `false`
 /// too where its ends cannot be read.
 pub(crate) fn is_one_of(engine: &Engine, layers: &[Layer], recorded: &[String]) -> bool {
-    own(layers).is_some_and(|own| recorded.iter().any(|one| one.eq_ignore_ascii_case(own)))
+    own(layers).is_some_and(|own| recorded.iter().any(|one| one.eq_ignore_ascii_case(&own)))
         || of_contents(engine, layers).is_ok_and(|found| recorded.contains(&found))
 }
 
 /// The identity that the disk's own format gives it.
-pub(crate) fn own(layers: &[Layer]) -> Option<&str> {
+pub(crate) fn own(layers: &[Layer]) -> Option<String> {
     let top = layers.first()?;
-    top.image.disks().get(top.number as usize)?.identity.as_deref()
+    // Asked anew: some formats change it when they are first written.
+    let disks = top.image.ask_disks().ok()?;
+    disks.into_iter().nth(top.number as usize)?.identity
 }
 
 #[cfg(test)]

@@ -141,6 +141,12 @@ impl Image {
         &self.policy
     }
 
+    /// What its chain may refer to: its own folder, and what the operator allowed.
+    pub(crate) fn granted(&self) -> Vec<PathBuf> {
+        let folder = self.path.parent().map(Path::to_path_buf);
+        folder.into_iter().chain(self.options.allow.iter().cloned()).collect()
+    }
+
     pub(crate) fn options(&self) -> &OpenOptions {
         &self.options
     }

@@ -6,8 +6,11 @@ with --cache=writeback --discard=unmap: it, too, leaves payload to the page cach
 syncs at a flush only. In rows with flushes a FLUSH follows every 32 writes, among the
 others at the same depth; less is written there, as storage sets the pace. These requests
 are a log that fio replays: its own --fsync=32 sends one FLUSH after another, at this
-depth, until the first is answered. `qemu-img convert` runs without -W, as people run it, in its two cache modes: by
-default it leaves what it wrote to the page cache; with -t writeback it syncs, as
+depth, until the first is answered. Every other round begins with the peer: who comes
+second finds blocks that storage has just given back.
+
+`qemu-img convert` runs without -W, as people run it, in its two cache modes: by default
+it leaves what it wrote to the page cache; with -t writeback it syncs, as
 `fumehood convert` always does.
 """
 
@@ -105,9 +108,11 @@ def pair(report, names, raw, job, layout, target):
         return
     settle(raw)
     ours, theirs = [], []
+    sides = [(ours, lambda: overlay(raw)), (theirs, lambda: peer_overlay(raw, layout))]
     for _ in range(report.rounds):
-        ours.append(fresh_and_again(overlay(raw), job))
-        theirs.append(fresh_and_again(peer_overlay(raw, layout), job))
+        for results, start in sides:
+            results.append(fresh_and_again(start(), job))
+        sides.reverse()
     for index, name in enumerate(names):
         a, b = iter([o[index] for o in ours]), iter([t[index] for t in theirs])
         report.compare(name, lambda: next(a), lambda: next(b), "/s", target, False)

@@ -224,6 +224,38 @@ fn a_disk_grows_while_it_is_served_and_what_is_new_is_zero() {
 }
 
 #[test]
+fn a_vhdx_is_frozen_under_the_identity_that_writing_gave_it() {
+    let bench = bench();
+    bench.fumehood(["convert", "-f", "raw", "base.raw", "base.vhdx", "-O", "vhdx"]).succeed();
+    let image = ["base.vhdx", "--overlay", "work.vhdx", "--overlay-format", "vhdx"];
+    let server = Server::unix(&bench, &image);
+    let mut client = Client::connect(server.socket()).expect("the server");
+    let mut model = content::sample(SIZE);
+    write(&mut client, &mut model, 1 << 20, 4608, 1);
+    bench.fumehood(["overlay", "new", "work.vhdx"]).succeed();
+    write(&mut client, &mut model, (1 << 20) + 512, 1024, 2);
+    stop(server);
+    assert_eq!(bench.converted(&["work.vhdx"]), (SIZE as u64, content::hash(&model)));
+}
+
+#[test]
+fn a_file_that_takes_anothers_place_has_its_permissions() {
+    use std::os::unix::fs::PermissionsExt;
+    let bench = bench();
+    stop(overlay(&bench));
+    let path = bench.path("work.qcow2");
+    let private = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(&path, private.clone()).expect("our file");
+    for order in [["overlay", "new"], ["overlay", "discard"]] {
+        bench.fumehood(order).arg("work.qcow2").succeed();
+        let found = path.metadata().expect("our file").permissions();
+        assert_eq!(found.mode() & 0o777, private.mode() & 0o777, "{order:?}");
+    }
+    bench.fumehood(["compact", "work.qcow2"]).succeed();
+    assert_eq!(path.metadata().expect("our file").permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
 fn compacting_gives_back_what_was_deleted() {
     let bench = bench();
     let server = overlay(&bench);

@@ -168,6 +168,17 @@ impl Image {
         }
     }
 
+    /// Its disks as they are now: [`Image::disks`] is of when it was opened.
+    ///
+    /// # Errors
+    /// What keeps the plugin from answering.
+    pub fn ask_disks(&self) -> Result<Vec<format::DiskInfo>> {
+        self.call(|live| {
+            let image = live.bindings.fumehood_disk_format().image();
+            Ok(Ok(image.call_disks(&mut live.store, live.image)?))
+        })
+    }
+
     /// The same with what its plugin says of it.
     fn described(mut self) -> Result<Self> {
         let (info, disks) = self.call(|live| {

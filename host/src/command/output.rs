@@ -62,7 +62,14 @@ pub fn size(bytes: u64) -> String {
 
 /// A line "name: value", aligned with its like.
 pub fn field(name: &str, value: &str) {
-    println!("{:<21} {}", format!("{}:", printable(name)), printable(value));
+    line(&format!("{:<21} {}", format!("{}:", printable(name)), printable(value)));
+}
+
+/// Prints a line; ends the command in silence where no one reads any more.
+pub fn line(text: &str) {
+    if writeln!(std::io::stdout().lock(), "{text}").is_err() {
+        std::process::exit(1);
+    }
 }
 
 /// A progress bar of `length` bytes on a terminal's stderr; silent in a pipe.

@@ -121,7 +121,7 @@ fn new(engine: &Engine, overlay: &Overlay) -> Result<()> {
             frozen.display().to_string()
         }
     };
-    println!("{frozen}");
+    output::line(&frozen);
     Ok(())
 }
 

@@ -100,7 +100,7 @@ fn put_above(top: &Image, disk: &Disk) -> Result<Image> {
     let layers = disk.core().layers();
     let format = top.format();
     let identity = match identity::own(layers) {
-        Some(own) => own.to_owned(),
+        Some(own) => own,
         None => identity::of_contents(top.engine(), layers)?,
     };
     let info = disk.info();
@@ -110,20 +110,23 @@ fn put_above(top: &Image, disk: &Disk) -> Result<Image> {
         logical_sector: info.logical_sector,
         parent: Some(NewParent { path: frozen.clone(), format: format.to_owned(), identity }),
         settings: settings(format),
+        allow: top.options().allow.clone(),
     };
     let half = beside(path, ".new");
     let _ = std::fs::remove_file(&half);
     let above = create::create(top.engine(), &half, &options)?;
-    let result = exchange(&half, path, &frozen);
-    if let Err(error) = result {
-        let _ = std::fs::remove_file(&half);
-        return Err(error);
-    }
-    let mut paths = vec![path.to_path_buf(), frozen];
+    let mut paths = vec![path.to_path_buf(), frozen.clone()];
     paths.extend(disk.paths().iter().skip(1).cloned());
     let mut chain = vec![Layer { image: above.core().clone(), number: 0 }];
     chain.extend(layers.iter().cloned());
-    above.renamed(path.to_path_buf(), chain, paths)
+    let result = above
+        .renamed(path.to_path_buf(), chain, paths)
+        .and_then(|above| create::look_alike(path, &half).map(|()| above))
+        .and_then(|above| exchange(&half, path, &frozen).map(|()| above));
+    if result.is_err() {
+        let _ = std::fs::remove_file(&half);
+    }
+    result
 }
 
 /// `path` becomes `frozen`, and `half` becomes `path`: at no time is there nothing
@@ -142,7 +145,11 @@ fn exchange(half: &Path, path: &Path, frozen: &Path) -> Result<()> {
         let _ = std::fs::remove_file(frozen);
     }
     renamed?;
-    create::sync_folder(path)
+    // The names are exchanged, and must not be taken back: both files are whole.
+    if let Err(error) = create::sync_folder(path) {
+        tracing::error!("{error}; a crash may bring the old names back");
+    }
+    Ok(())
 }
 
 /// Whether both names lead to one file.

@@ -84,7 +84,7 @@ fn write_into(
     }
     copy(from, to, CopyOptions::default(), progress, interrupted)?;
     if interrupted.load(Ordering::Relaxed) {
-        to.flush()?;
+        to.close()?;
         return Err(Error::Interrupted);
     }
     to.flush()

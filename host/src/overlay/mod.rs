@@ -66,7 +66,7 @@ pub fn open(
         options.settings = settings(format);
         return engine.create(path, &options);
     }
-    let mut allow = base.options().allow.clone();
+    let mut allow = base.granted();
     allow.push(base.path().to_path_buf());
     let options = OpenOptions { access: Access::ReadWrite, allow, ..base.options().clone() };
     let options = OpenOptions { format: None, settings: Vec::new(), ..options };

@@ -45,6 +45,12 @@ pub fn compact(
     // Opened for writing, though nothing is written, to be its only user.
     let options = OpenOptions { access: Access::ReadWrite, ..options };
     let image = engine.open(path, options)?;
+    if !image.info().snapshots.is_empty() {
+        let shown = path.display();
+        return Err(Error::Unsupported(format!(
+            "{shown} holds internal snapshots, which would be lost"
+        )));
+    }
     let disk = image.disk(0)?;
     let alone = disk.only(&disk.core().layers()[0])?;
     let codec = first_codec(&alone)?;
@@ -85,6 +91,7 @@ fn replace(
     let info = &image.disks()[0];
     let mut options = CreateOptions::new(image.format(), info.size);
     options.logical_sector = info.logical_sector;
+    options.allow = image.granted();
     if codec == Some(Codec::Zstd) {
         options.settings.push(("compression_type".into(), "zstd".into()));
     }
@@ -96,6 +103,7 @@ fn replace(
     let new = create::create(image.engine(), &half, &options)?;
     let done = fill(&new)
         .and_then(|()| new.disk(0)?.close())
+        .and_then(|()| create::look_alike(path, &half))
         .and_then(|()| {
             let what = format!("cannot rename {} to {}", half.display(), path.display());
             std::fs::rename(&half, path).map_err(Error::io(what))

@@ -54,6 +54,10 @@ impl Format for Raw {
         if options.parent.is_some() {
             return Err(Error::Unsupported("a raw disk cannot have a parent".into()));
         }
+        if let Some((name, _)) = options.settings.first() {
+            let what = alloc::format!("the setting {name}: a raw disk has none");
+            return Err(Error::Unsupported(what));
+        }
         main.resize(options.size)?;
         Ok(Box::new(RawImage { main, writable: true }))
     }

@@ -72,6 +72,11 @@ pub fn create(main: SourceHandle, options: &CreateOptions) -> Result<Box<dyn Ima
         let what = format!("a VHD with sectors of {} bytes", options.logical_sector);
         return Err(Error::Unsupported(what));
     }
+    let format = options.parent.as_ref().and_then(|parent| parent.format.as_deref());
+    if let Some(format) = format.filter(|format| *format != "vhd") {
+        let what = format!("a parent in the format {format}, not vhd");
+        return Err(Error::Unsupported(what));
+    }
     let kind = match (&options.parent, settings.fixed) {
         (Some(_), _) => Kind::Differencing,
         (None, true) => Kind::Fixed,
