@@ -31,6 +31,9 @@ pub struct CreateOptions {
     pub parent: Option<NewParent>,
     /// Free settings, format by format.
     pub settings: Vec<(String, String)>,
+    /// Whether a flush waits for storage. Without it nothing survives a power cut
+    /// until the system has written it by itself: for a file that is made anew then.
+    pub sync: bool,
     /// Folders and files that the parent and its own parents may lie in, beside the new
     /// image's folder and the parent itself.
     pub allow: Vec<PathBuf>,
@@ -45,6 +48,7 @@ impl CreateOptions {
             logical_sector: 512,
             parent: None,
             settings: Vec::new(),
+            sync: true,
             allow: Vec::new(),
         }
     }
@@ -73,6 +77,7 @@ impl CreateOptions {
             logical_sector: info.logical_sector,
             parent: Some(parent),
             settings: Vec::new(),
+            sync: true,
             allow: image.granted(),
         })
     }
@@ -150,6 +155,7 @@ fn fill(
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
     let main = FileSource::from_file(&name, file, Access::ReadWrite)
         .map_err(Error::io(format!("cannot open {shown}")))?;
+    let main = if options.sync { main } else { main.without_waiting() };
     let image = create_source(engine, Arc::new(main), &path, options)?;
     // A flush promises nothing about a file that a crash may leave without a name.
     sync_folder(&path)?;

@@ -10,8 +10,8 @@ depth, until the first is answered. Every other round begins with the peer: who 
 second finds blocks that storage has just given back.
 
 `qemu-img convert` runs without -W, as people run it, in its two cache modes: by default
-it leaves what it wrote to the page cache; with -t writeback it syncs, as
-`fumehood convert` always does.
+it leaves what it wrote to the page cache, as we do; with -t writeback it syncs, as
+`fumehood convert --sync` does.
 """
 
 import os
@@ -139,7 +139,8 @@ def convert_rows(report, raw):
         if not report.wants(name):
             continue
         command = [FUMEHOOD, "convert", "--format", "raw", "-O", "qcow2",
-                   *(["--compress=zlib"] if compress else []), raw]
+                   *(["--compress=zlib"] if compress else []),
+                   *(["--sync"] if cache else []), raw]
         peer = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", *(["-c"] if compress else []),
                 *(["-t", cache] if cache else []), raw]
         report.compare(name, lambda: timed(ours, *command), lambda: timed(theirs, *peer), "s",

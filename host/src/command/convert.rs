@@ -26,6 +26,9 @@ pub struct Arguments {
     /// Store it compressed, where the format can.
     #[arg(long, value_name = "METHOD", num_args = 0..=1, default_missing_value = "zlib")]
     compress: Option<Compression>,
+    /// Return only when the file is on storage and survives a power cut.
+    #[arg(long)]
+    sync: bool,
     /// Read both afterwards, and compare them.
     #[arg(long)]
     verify: bool,
@@ -46,6 +49,7 @@ impl Arguments {
     fn target(&self, from: &Disk) -> CreateOptions {
         let mut options = CreateOptions::new(self.output_format.as_str(), from.size());
         options.logical_sector = from.info().logical_sector;
+        options.sync = self.sync;
         if let Some(compression) = self.compress {
             let method = match compression {
                 Compression::Zlib => "zlib",

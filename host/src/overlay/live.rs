@@ -110,6 +110,7 @@ fn put_above(top: &Image, disk: &Disk) -> Result<Image> {
         logical_sector: info.logical_sector,
         parent: Some(NewParent { path: frozen.clone(), format: format.to_owned(), identity }),
         settings: settings(format),
+        sync: true,
         allow: top.options().allow.clone(),
     };
     let half = beside(path, ".new");

@@ -31,6 +31,8 @@ pub struct FileSource {
     /// have dropped what it could not write, and would say nothing the next time.
     flushing: Mutex<bool>,
     locks: Locks,
+    /// Whether a flush waits for storage.
+    waits: bool,
 }
 
 impl FileSource {
@@ -71,7 +73,14 @@ impl FileSource {
             dirty: AtomicBool::new(false),
             flushing: Mutex::new(false),
             locks,
+            waits: true,
         })
+    }
+
+    /// The same, for a file that is of no use before it is whole: a flush promises
+    /// nothing.
+    pub(crate) fn without_waiting(self) -> Self {
+        Self { waits: false, ..self }
     }
 
     /// Nothing is written from here on: others may read the file too.
@@ -167,7 +176,7 @@ impl Source for FileSource {
                 self.name
             )));
         }
-        if !self.dirty.swap(false, Ordering::Relaxed) {
+        if !self.waits || !self.dirty.swap(false, Ordering::Relaxed) {
             return Ok(());
         }
         self.file.sync_data().map_err(|error| {
