@@ -9,8 +9,8 @@
 //! | `resize` | `{"size": BYTES}` | `null`; clients that connect from then on see it |
 
 use std::io::{self, BufRead, BufReader, Write};
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -19,6 +19,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
+use crate::export::nbd::bind_unix;
 use crate::overlay::{self, LayerInfo, Live};
 
 /// The longest request.
@@ -45,12 +46,16 @@ impl ControlSocket {
     /// [`Error::Io`] where the socket cannot be made.
     pub fn start(path: &Path, live: Arc<Live>) -> Result<Self> {
         let shown = path.display();
-        // The overlay is locked, so what is left there is of a process that is gone.
-        let _ = std::fs::remove_file(path);
-        let listener = UnixListener::bind(path)
-            .map_err(Error::io(format!("cannot listen at the control socket {shown}")))?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
-            .map_err(Error::io(format!("cannot keep others off {shown}")))?;
+        let failed = || Error::io(format!("cannot listen at the control socket {shown}"));
+        if let Ok(found) = path.symlink_metadata() {
+            if !found.file_type().is_socket() {
+                return Err(Error::Control(format!("{shown} is there and is no socket")));
+            }
+            // The overlay is locked, so this is of a process that is gone.
+            std::fs::remove_file(path).map_err(failed())?;
+        }
+        let listener = bind_unix(path).map_err(failed())?;
+        listener.set_nonblocking(false).map_err(failed())?;
         let serve = move || {
             for client in listener.incoming().flatten() {
                 let live = live.clone();

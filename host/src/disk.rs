@@ -175,7 +175,8 @@ impl Disk {
 
     /// Whether it was opened for writing.
     pub fn is_writable(&self) -> bool {
-        self.inner.disk.check_writable().is_ok()
+        // One that is frozen has another in its place, which is writable.
+        !matches!(self.inner.disk.check_writable(), Err(core::Error::ReadOnly))
     }
 
     /// Whether the other is this disk, opened once.
@@ -229,7 +230,9 @@ impl Disk {
         let disk = &self.inner.disk;
         let _writes = disk.hold_writes();
         disk.flush()?;
-        Ok(disk.layers()[0].image.close()?)
+        disk.layers()[0].image.close()?;
+        disk.freeze();
+        Ok(())
     }
 
     /// The extents from `offset` on: at least one, as many as one look-up gives,

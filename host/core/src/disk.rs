@@ -43,6 +43,11 @@ impl Layer {
         &self.image.disks()[self.number as usize]
     }
 
+    /// Size of the disk in bytes, now.
+    pub(crate) fn size(&self) -> u64 {
+        self.image.disk_size(self.number)
+    }
+
     fn extents(&self, offset: u64, length: u64, size: u64) -> Result<Vec<format::Extent>> {
         let answer = self.image.call_disk(self.number, |disk, store, this| {
             disk.call_extents(store, this, offset, length)
@@ -86,7 +91,7 @@ impl Disk {
             }
         }
         let info = layers[0].info();
-        let (size, granularity) = (info.size, info.granularity);
+        let (size, granularity) = (layers[0].size(), info.granularity);
         let cache = ExtentCache::new(cache_budget, granularity);
         let writable = layers[0].image.access() == Access::ReadWrite;
         Ok(Self {
@@ -106,6 +111,7 @@ impl Disk {
 
     /// Sets its size, and answers the old one.
     pub(crate) fn set_size(&self, size: u64) -> u64 {
+        self.top().set_disk_size(self.layers[0].number, size);
         self.size.swap(size, Ordering::Relaxed)
     }
 
@@ -151,17 +157,20 @@ impl Disk {
         let end = self.check_range(offset, length)?;
         self.check_trusted()?;
         let first = pieces.len();
-        let mut at = offset;
-        while at < end {
-            at = match self.cache.pieces(at, end, pieces) {
-                Some(next) => next,
-                None => self.plan_uncached(at, end, pieces)?,
-            };
+        loop {
+            let generation = self.writing.generation.load(Ordering::Acquire);
+            let mut at = offset;
+            while at < end {
+                at = match self.cache.pieces(at, end, pieces) {
+                    Some(next) => next,
+                    None => self.plan_uncached(at, end, pieces)?,
+                };
+            }
+            if !self.writable || self.writing.patch(first, pieces, generation) {
+                return Ok(());
+            }
+            pieces.truncate(first);
         }
-        if self.writable {
-            self.writing.patch(first, pieces);
-        }
-        Ok(())
     }
 
     /// Pieces from `offset` on, without reading: at least one, and no more than one
@@ -174,13 +183,16 @@ impl Disk {
         self.check_trusted()?;
         let end = end.min(self.cache.window(offset).end);
         let mut pieces = Pieces::new();
-        if offset < end && self.cache.pieces(offset, end, &mut pieces).is_none() {
-            self.plan_uncached(offset, end, &mut pieces)?;
+        loop {
+            let generation = self.writing.generation.load(Ordering::Acquire);
+            if offset < end && self.cache.pieces(offset, end, &mut pieces).is_none() {
+                self.plan_uncached(offset, end, &mut pieces)?;
+            }
+            if !self.writable || self.writing.patch(0, &mut pieces, generation) {
+                return Ok(pieces);
+            }
+            pieces.clear();
         }
-        if self.writable {
-            self.writing.patch(0, &mut pieces);
-        }
-        Ok(pieces)
     }
 
     /// Fills `buffer` with the bytes of a [`crate::PieceKind::Computed`] piece.
@@ -240,9 +252,11 @@ impl Disk {
         if let Some(next) = self.cache.pieces(offset, end, pieces) {
             return Ok(next);
         }
+        let generation = self.writing.generation.load(Ordering::Acquire);
         let page = self.build_page(offset)?;
         let next = page.pieces(offset, end, pieces);
-        self.cache.insert(offset, page);
+        // A page from before a write that is forgotten above the cache is not kept.
+        self.writing.if_still(generation, || self.cache.insert(offset, page));
         Ok(next)
     }
 
@@ -300,7 +314,7 @@ impl<'a> Merge<'a> {
     /// Appends to the builder, up to `end`, what layers from `depth` down hold.
     fn resolve(&mut self, depth: usize, end: u64) -> Result<()> {
         let layer = &self.layers[depth];
-        let size = if depth == 0 { self.size } else { layer.info().size };
+        let size = if depth == 0 { self.size } else { layer.size() };
         let lowest = (self.layers.len() - 1) as u16;
         while self.builder.end() < end && !self.builder.is_full() && !self.is_spent() {
             let at = self.builder.end();

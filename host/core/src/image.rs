@@ -5,7 +5,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use hashbrown::HashMap;
 use wasmtime::Store;
@@ -82,6 +82,8 @@ pub struct Image {
     untrusted: AtomicBool,
     info: format::ImageInfo,
     disks: Vec<format::DiskInfo>,
+    /// Sizes of the disks in bytes, which a resize changes.
+    sizes: Vec<AtomicU64>,
 }
 
 #[derive(Default)]
@@ -165,6 +167,7 @@ impl Image {
                 warnings: Vec::new(),
             },
             disks: Vec::new(),
+            sizes: Vec::new(),
         }
     }
 
@@ -188,7 +191,18 @@ impl Image {
         })?;
         (self.info, self.disks) = (info, disks);
         self.check_disks()?;
+        self.sizes = self.disks.iter().map(|disk| AtomicU64::new(disk.size)).collect();
         Ok(self)
+    }
+
+    /// Size of the disk `number` in bytes, as it is now.
+    pub(crate) fn disk_size(&self, number: u32) -> u64 {
+        self.sizes[number as usize].load(Ordering::Relaxed)
+    }
+
+    /// Notes that the disk `number` has another size.
+    pub(crate) fn set_disk_size(&self, number: u32, size: u64) {
+        self.sizes[number as usize].store(size, Ordering::Relaxed);
     }
 
     /// The plugin that opened it.

@@ -29,6 +29,8 @@ const NAMES_LIMIT: usize = 64 << 20;
 const LOG_LIMIT: u32 = 1000;
 /// So many times its deadline a call may last because storage is slow.
 const STORAGE_DEADLINES: u64 = 20;
+/// So many bytes a source may grow by one call of `zero`.
+const GROWTH_LIMIT: u64 = 1 << 30;
 /// The most letters of one line: a log line, an error's text.
 const LINE_LIMIT: usize = 2048;
 
@@ -218,6 +220,19 @@ impl Imports {
         Ok(answer.map_err(contract_error))
     }
 
+    /// A range to be zeroed or given back ends at most [`GROWTH_LIMIT`] behind the end
+    /// of its source, so that no call writes for as long as there is room.
+    fn check_change(
+        &self,
+        this: &Resource<Granted>,
+        offset: u64,
+        length: u64,
+    ) -> Result<core::result::Result<(), types::Error>> {
+        let limit = self.table.get(this)?.source.size().saturating_add(GROWTH_LIMIT);
+        let is_sane = offset.checked_add(length).is_some_and(|end| end <= limit);
+        Ok(if is_sane { Ok(()) } else { Err(types::Error::OutOfRange) })
+    }
+
     /// How many ticks more a call may last, for what storage took of its time.
     pub(crate) fn more_time(&mut self, deadline: u64) -> Option<u64> {
         let ticks = core::mem::take(&mut self.storage_ticks);
@@ -329,6 +344,9 @@ impl source::HostSource for Imports {
         offset: u64,
         length: u64,
     ) -> Result<core::result::Result<bool, types::Error>> {
+        if let Err(error) = self.check_change(&this, offset, length)? {
+            return Ok(Err(error));
+        }
         self.change(&this, |source| source.discard(offset, length))
     }
 
@@ -338,6 +356,9 @@ impl source::HostSource for Imports {
         offset: u64,
         length: u64,
     ) -> Result<core::result::Result<(), types::Error>> {
+        if let Err(error) = self.check_change(&this, offset, length)? {
+            return Ok(Err(error));
+        }
         self.change(&this, |source| source.zero(offset, length))
     }
 

@@ -31,7 +31,7 @@ pub struct OverlayArguments {
 /// An overlay that is served, until it is closed.
 pub struct Served {
     live: Arc<Live>,
-    _control: ControlSocket,
+    control: ControlSocket,
 }
 
 impl OverlayArguments {
@@ -52,8 +52,8 @@ impl OverlayArguments {
         let export = DiskExport::new(disk, name, output::printable(&description));
         let socket = self.control.clone().unwrap_or_else(|| socket_of(top.path()));
         let live = Arc::new(Live::new(top, export));
-        let _control = ControlSocket::start(&socket, live.clone())?;
-        Ok(Some(Served { live, _control }))
+        let control = ControlSocket::start(&socket, live.clone())?;
+        Ok(Some(Served { live, control }))
     }
 }
 
@@ -64,6 +64,7 @@ impl Served {
 
     /// Everything is on storage, and the overlay is as one that was closed properly.
     pub fn close(self) -> Result<()> {
+        drop(self.control);
         let path = self.live.path();
         self.live.export().disk().close().with_context(|| path.display().to_string())
     }

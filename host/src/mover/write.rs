@@ -55,9 +55,14 @@ impl Mover {
         let mut at = start;
         while at < end {
             let pieces = disk.extents(at, end - at)?;
-            let stop = pieces.last().map_or(end, |last| last.offset + last.length);
-            if pieces.iter().any(|piece| !piece.kind.is_zero()) {
-                disk.zero(at..disk.granules_within(at..stop).end.max(at), drop)?;
+            let known = pieces.last().map_or(at, |last| last.offset + last.length);
+            // What is known may end within a granule.
+            let stop = match disk.granules_within(at..known).end {
+                stop if stop > at => stop,
+                _ => end.min(at + u64::from(disk.info().granularity)),
+            };
+            if stop > known || pieces.iter().any(|piece| !piece.kind.is_zero()) {
+                disk.zero(at..stop, drop)?;
                 for piece in &pieces {
                     self.forget_block(piece);
                 }

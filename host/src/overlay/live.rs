@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use fumehood_core::{Access, Layer};
+use fumehood_core::{Access, CHAIN_LIMIT, Layer};
 
 use super::settings;
 use crate::create::{self, CreateOptions, NewParent};
@@ -98,6 +98,10 @@ fn put_above(top: &Image, disk: &Disk) -> Result<Image> {
     let path = top.path();
     let frozen = free_name(path)?;
     let layers = disk.core().layers();
+    if layers.len() >= CHAIN_LIMIT {
+        let shown = path.display();
+        return Err(Error::Chain(format!("{shown} has {CHAIN_LIMIT} layers; commit some of them")));
+    }
     let format = top.format();
     let identity = match identity::own(layers) {
         Some(own) => own,
@@ -136,6 +140,8 @@ fn exchange(half: &Path, path: &Path, frozen: &Path) -> Result<()> {
     if !is_same_file(path, frozen) {
         let what = format!("cannot link {} to {}", path.display(), frozen.display());
         std::fs::hard_link(path, frozen).map_err(Error::io(what))?;
+        // The frozen layer must have a name before the top loses it.
+        create::sync_folder(frozen)?;
     }
     let renamed = std::fs::rename(half, path).map_err(Error::io(format!(
         "cannot rename {} to {}",

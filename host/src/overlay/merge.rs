@@ -31,6 +31,7 @@ pub fn merge(
     interrupted: &AtomicBool,
 ) -> Result<()> {
     let top = engine.open(path, OpenOptions { access: Access::ReadWrite, ..options.clone() })?;
+    super::rewrite::refuse_snapshots(&top)?;
     let (below, parent) = below(&top)?;
     let path = top.path().to_path_buf();
     let disk = top.disk(0)?;
@@ -63,6 +64,13 @@ fn below(top: &Image) -> Result<(std::path::PathBuf, Parent)> {
     let disk = top.disk(0)?;
     let layers = disk.core().layers();
     let below = &layers[1];
+    if disk.paths()[1].parent() != top.path().parent() {
+        return Err(Error::Chain(format!(
+            "{} lies in another folder than {shown}, whose name it is to take: the parent that it \
+             records would not be found",
+            disk.paths()[1].display()
+        )));
+    }
     if below.image.disks()[below.number as usize].parent.is_none() {
         return Err(Error::Chain(format!(
             "{shown} lies directly on {}, which is no overlay: it is never written; use \

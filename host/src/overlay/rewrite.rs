@@ -22,6 +22,7 @@ use crate::image::{Image, OpenOptions};
 pub fn discard(engine: &Engine, path: &Path, options: OpenOptions) -> Result<()> {
     let options = OpenOptions { access: Access::ReadWrite, ..options };
     let image = engine.open(path, options)?;
+    refuse_snapshots(&image)?;
     if image.disk(0)?.core().layers().len() < 2 {
         let shown = path.display();
         return Err(Error::Chain(format!(
@@ -45,12 +46,7 @@ pub fn compact(
     // Opened for writing, though nothing is written, to be its only user.
     let options = OpenOptions { access: Access::ReadWrite, ..options };
     let image = engine.open(path, options)?;
-    if !image.info().snapshots.is_empty() {
-        let shown = path.display();
-        return Err(Error::Unsupported(format!(
-            "{shown} holds internal snapshots, which would be lost"
-        )));
-    }
+    refuse_snapshots(&image)?;
     let disk = image.disk(0)?;
     let alone = disk.only(&disk.core().layers()[0])?;
     let codec = first_codec(&alone)?;
@@ -63,6 +59,15 @@ pub fn compact(
             false => Ok(()),
         }
     })
+}
+
+/// What is made anew holds the present state alone.
+pub(super) fn refuse_snapshots(image: &Image) -> Result<()> {
+    if image.info().snapshots.is_empty() {
+        return Ok(());
+    }
+    let shown = image.path().display();
+    Err(Error::Unsupported(format!("{shown} holds internal snapshots, which would be lost")))
 }
 
 /// How the disk's first encoded extent is encoded, if it has any.

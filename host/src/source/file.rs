@@ -88,10 +88,17 @@ impl FileSource {
         self.locks.share_for_reading(&self.file);
     }
 
+    /// Something was written. To be called once it was: a flush in between would else
+    /// count it as its own.
+    fn soil(&self) {
+        self.dirty.store(true, Ordering::Release);
+    }
+
     /// Changes the file's storage without moving bytes.
     fn allocate(&self, offset: u64, length: u64, flags: FallocateFlags) -> Result<bool, Errno> {
-        self.dirty.store(true, Ordering::Relaxed);
-        match rustix::fs::fallocate(&*self.file, flags, offset, length) {
+        let done = rustix::fs::fallocate(&*self.file, flags, offset, length);
+        self.soil();
+        match done {
             Ok(()) => Ok(true),
             Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::NODEV) => Ok(false),
             Err(error) => Err(error),
@@ -149,18 +156,18 @@ impl Source for FileSource {
         if bytes.is_empty() {
             return Ok(());
         }
-        self.dirty.store(true, Ordering::Relaxed);
-        self.file
-            .write_all_at(bytes, offset)
-            .map_err(|error| self.failed("writing", offset, &error))?;
+        let written = self.file.write_all_at(bytes, offset);
+        self.soil();
+        written.map_err(|error| self.failed("writing", offset, &error))?;
         self.size.fetch_max(offset + bytes.len() as u64, Ordering::Relaxed);
         Ok(())
     }
 
     fn resize(&self, size: u64) -> Result<(), SourceError> {
         self.require_write()?;
-        self.dirty.store(true, Ordering::Relaxed);
-        self.file.set_len(size).map_err(|error| self.failed("resizing", size, &error))?;
+        let resized = self.file.set_len(size);
+        self.soil();
+        resized.map_err(|error| self.failed("resizing", size, &error))?;
         self.size.store(size, Ordering::Relaxed);
         Ok(())
     }
@@ -176,7 +183,7 @@ impl Source for FileSource {
                 self.name
             )));
         }
-        if !self.waits || !self.dirty.swap(false, Ordering::Relaxed) {
+        if !self.waits || !self.dirty.swap(false, Ordering::AcqRel) {
             return Ok(());
         }
         self.file.sync_data().map_err(|error| {
@@ -187,12 +194,13 @@ impl Source for FileSource {
 
     fn discard(&self, offset: u64, length: u64) -> Result<bool, SourceError> {
         self.require_write()?;
-        let end = offset.saturating_add(length).min(self.size());
-        if offset >= end {
-            return Ok(true);
+        let end = offset.saturating_add(length);
+        if length == 0 || end > self.size() {
+            // Nothing is stored behind the end, and nothing is to be read there.
+            return Ok(false);
         }
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        self.allocate(offset, end - offset, flags)
+        self.allocate(offset, length, flags)
             .map_err(|error| self.failed("discarding", offset, &error.into()))
     }
 

@@ -43,7 +43,12 @@ impl EncodedWrite<'_> {
 impl Disk {
     /// How the top image takes encoded units, if it does.
     pub fn encoding(&self) -> Option<wit::Encoding> {
-        self.info().encoding.filter(|encoding| encoding.unit > 0)
+        let granularity = self.info().granularity;
+        self.info().encoding.filter(|encoding| {
+            encoding.unit.is_power_of_two()
+                && encoding.unit <= BLOCK_LIMIT
+                && encoding.unit.is_multiple_of(granularity)
+        })
     }
 
     /// Plans a write of the unit at `offset`, encoded to `stored_length` bytes.
@@ -58,7 +63,7 @@ impl Disk {
         let unit = u64::from(encoding.unit);
         let length = unit.min(self.size().saturating_sub(offset));
         let end = self.check_range(offset, length)?;
-        if !offset.is_multiple_of(unit) || length == 0 || encoding.unit > BLOCK_LIMIT {
+        if !offset.is_multiple_of(unit) || length == 0 {
             return Err(Error::OutOfRange { offset, length, size: self.size() });
         }
         let guard = self.writing.locks.lock(offset..end);

@@ -4,9 +4,9 @@ use alloc::vec::Vec;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Recent, State};
+use super::Recent;
 use crate::contract::format as wit;
-use crate::disk::Disk;
+use crate::disk::{Disk, Layer};
 use crate::error::{Error, Result};
 
 /// So many runs above the cache are looked up fast and take a few MiB.
@@ -77,16 +77,19 @@ impl Disk {
             self.call_top(|disk, store, this| disk.call_commit(store, this, ranges))?;
             self.writing.state.write().recent.committed(ranges);
         }
-        self.shrink_recent(&mut self.writing.state.write());
+        self.shrink_recent();
         Ok(())
     }
 
     /// Lets the cache learn anew what stood above it, where that is much.
-    pub(super) fn shrink_recent(&self, state: &mut State) {
-        if state.recent.len() >= RUNS_LIMIT / 2 {
-            for range in state.recent.drain_committed() {
-                self.cache.forget(range.start, range.end - range.start);
-            }
+    pub(super) fn shrink_recent(&self) {
+        if self.writing.state.read().recent.len() < RUNS_LIMIT / 2 {
+            return;
+        }
+        let mut state = self.writing.state.write();
+        self.writing.generation.fetch_add(1, Ordering::Release);
+        for range in state.recent.drain_committed() {
+            self.cache.forget(range.start, range.end - range.start);
         }
     }
 
@@ -117,11 +120,13 @@ impl Disk {
         let mut at = range.start;
         while at < range.end {
             let end = range.end.min((at / ZERO_LIMIT + 1) * ZERO_LIMIT);
+            let placing = self.writing.placing.lock();
             self.call_top(|disk, store, this| disk.call_zero(store, this, at, end - at, drop))?;
             let mut state = self.writing.state.write();
             state.rooms.remove(at..end);
             state.recent.insert(at..end, super::Content::Zero, false);
-            self.shrink_recent(&mut state);
+            core::mem::drop((state, placing));
+            self.shrink_recent();
             at = end;
         }
         Ok(())
@@ -141,10 +146,12 @@ impl Disk {
         self.call_top(|disk, store, this| disk.call_resize(store, this, size))?;
         let old = self.set_size(size);
         let mut state = self.writing.state.write();
-        state.rooms.remove(old.min(size)..u64::MAX);
+        // The plugin has given back all room that was not used.
+        state.rooms.remove(0..u64::MAX);
+        self.writing.generation.fetch_add(1, Ordering::Release);
         state.recent.remove(old.min(size)..u64::MAX);
         self.cache.forget_from(old.min(size));
-        let parents = self.layers().iter().skip(1).map(|layer| layer.info().size);
+        let parents = self.layers().iter().skip(1).map(Layer::size);
         Ok(old..parents.max().unwrap_or(0).min(size).max(old))
     }
 
@@ -172,6 +179,7 @@ impl Disk {
         let findings = self.call_top(|disk, store, this| disk.call_check(store, this, true));
         let mut state = self.writing.state.write();
         state.rooms.remove(0..u64::MAX);
+        self.writing.generation.fetch_add(1, Ordering::Release);
         state.recent.remove(0..u64::MAX);
         self.cache.forget_from(0);
         findings

@@ -23,7 +23,7 @@ mod rooms;
 use alloc::format;
 use alloc::string::String;
 use core::ops::Range;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use smallvec::SmallVec;
 
@@ -50,7 +50,12 @@ pub(crate) struct Writing {
     structure: Mutex<()>,
     /// Set once and for good, under a lock of the whole disk.
     frozen: AtomicBool,
+    /// Held from the plugin's answer about room until it is kept, and by what takes room
+    /// back, so that no answer is kept that is no longer true. Taken after `structure`.
+    placing: Mutex<()>,
     state: RwLock<State>,
+    /// Grows, under the lock of `state`, whenever something known there is dropped.
+    pub(crate) generation: AtomicU64,
     flushes: flush::Flushes,
 }
 
@@ -61,9 +66,24 @@ struct State {
 }
 
 impl Writing {
-    /// Puts what was written lately in the place of what the cache said.
-    pub(crate) fn patch(&self, first: usize, pieces: &mut Pieces) {
-        self.state.read().recent.patch(first, pieces);
+    /// Does something unless what was known here has been dropped since `generation`.
+    pub(crate) fn if_still(&self, generation: u64, then: impl FnOnce()) {
+        let _state = self.state.read();
+        if self.generation.load(Ordering::Acquire) == generation {
+            then();
+        }
+    }
+
+    /// Puts what was written lately in the place of what the cache said since
+    /// `generation`; `false` where some of that was dropped meanwhile, so that the
+    /// cache is to be asked again.
+    pub(crate) fn patch(&self, first: usize, pieces: &mut Pieces, generation: u64) -> bool {
+        let state = self.state.read();
+        if self.generation.load(Ordering::Acquire) != generation {
+            return false;
+        }
+        state.recent.patch(first, pieces);
+        true
     }
 }
 
@@ -133,6 +153,7 @@ impl Write<'_> {
                 let offset = piece.source_offset - piece.fill_before;
                 let content = Content::Stored { source: piece.source.id, offset };
                 state.recent.insert(piece.filled(), content, true);
+                state.rooms.remove(piece.filled());
             }
             let is_full = disk.is_full(&state.recent);
             drop(state);
@@ -174,18 +195,21 @@ impl Disk {
     pub fn plan_write(&self, offset: u64, length: u64) -> Result<Write<'_>> {
         self.check_writable()?;
         let end = self.check_range(offset, length)?;
-        let write = self.plan_locked(offset..end, offset..end)?;
-        let (first, last) = match (write.pieces.first(), write.pieces.last()) {
-            (Some(first), Some(last)) => (first.filled().start, last.filled().end),
-            _ => return Ok(write),
-        };
-        if (first, last) == (offset, end) {
-            return Ok(write);
+        let mut locked = offset..end;
+        loop {
+            let write = self.plan_locked(offset..end, locked.clone())?;
+            let (first, last) = match (write.pieces.first(), write.pieces.last()) {
+                (Some(first), Some(last)) => (first.filled().start, last.filled().end),
+                _ => return Ok(write),
+            };
+            if locked.start <= first && last <= locked.end {
+                return Ok(write);
+            }
+            // More is filled than is locked: that is locked too. Planned anew, since
+            // another request may have changed it meanwhile.
+            write.forget();
+            locked = locked.start.min(first)..locked.end.max(last);
         }
-        // More is filled than was asked for: that is locked too. Planned anew, since
-        // another write may have filled it meanwhile.
-        write.forget();
-        self.plan_locked(offset..end, first..last)
     }
 
     fn plan_locked(&self, range: Range<u64>, locked: Range<u64>) -> Result<Write<'_>> {
@@ -303,6 +327,7 @@ impl Disk {
 
     /// Asks the plugin for room, checks it, and keeps it.
     fn ask_for_room(&self, offset: u64, length: u64) -> Result<()> {
+        let _placing = self.writing.placing.lock();
         let placements =
             self.call_top(|disk, store, this| disk.call_place(store, this, offset, length))?;
         let mut at = None;
@@ -312,11 +337,15 @@ impl Disk {
             let wit::Placement { offset: start, stored, fresh, zeroed, .. } = *placement;
             let mut state = self.writing.state.write();
             if !fresh {
-                let content = Content::Stored { source: stored.source, offset: stored.offset };
-                state.recent.insert(start..stop, content, false);
-                // What was not writable there may be writable all around now.
-                self.cache.forget(start, stop - start);
-                self.shrink_recent(&mut state);
+                // Only what this write has locked: the rest may be another's by now.
+                let (from, to) = (start.max(offset), stop.min(offset + length));
+                if from < to {
+                    let offset = stored.offset + (from - start);
+                    let content = Content::Stored { source: stored.source, offset };
+                    state.recent.insert(from..to, content, false);
+                    // What was not writable there may be writable all around now.
+                    self.cache.forget(from, to - from);
+                }
             } else if state.rooms.find(start).is_none_or(|known| known.end < stop) {
                 // One that is known was asked for again, by two writes at once: what
                 // the first answer said of its zeroes still holds.
@@ -325,6 +354,7 @@ impl Disk {
             }
             at = Some(stop);
         }
+        self.shrink_recent();
         Ok(())
     }
 

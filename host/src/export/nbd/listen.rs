@@ -162,7 +162,8 @@ fn ready_tcp(stream: TcpStream) -> io::Result<OwnedFd> {
     Ok(stream.into())
 }
 
-fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+/// Listens at a path that only its owner can open; does not wait for clients.
+pub(crate) fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     // The mode of an unbound socket becomes that of its file, so that the file is never

@@ -46,6 +46,7 @@ pub use control::Control;
 pub use decode::Decoders;
 pub use error::{AddressError, ConnectionError, ServerError};
 pub use listen::Listener;
+pub(crate) use listen::bind_unix;
 pub use server::{NbdServer, ServerOptions};
 pub use transport::{ByteStreams, Received, Socket, Transport};
 
