@@ -1,6 +1,7 @@
 //! Guests write: over NBD, into overlays, beside QEMU's own tools.
 
-use std::process::Command;
+use std::os::unix::fs::MetadataExt;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -85,10 +86,26 @@ fn nbd_hash(bench: &Bench, server: &Server) -> String {
 #[test]
 fn the_same_commands_leave_the_same_bytes_as_in_qemus_own_overlay() {
     let bench = bench();
-    let options = ["create", "-q", "-f", "qcow2", "-b", "base.raw", "-F", "raw", "theirs.qcow2"];
-    bench.peer("qemu-img", options).succeed();
+    let layout = "cluster_size=128k,extended_l2=on";
+    let options = ["-q", "-f", "qcow2", "-b", "base.raw", "-F", "raw", "-o", layout];
+    bench.peer("qemu-img", ["create"]).args(options).arg("theirs.qcow2").succeed();
     let server = overlay(&bench, "ours.qcow2", &[]);
-    for round in 0..4 {
+    for round in 0..6 {
+        if round == 3 {
+            // A snapshot: what was written so far is frozen on both sides.
+            bench.fumehood(["overlay", "new", "ours.qcow2"]).succeed();
+            std::fs::rename(bench.path("theirs.qcow2"), bench.path("theirs.1.qcow2"))
+                .expect("our file");
+            let options = ["create", "-q", "-f", "qcow2", "-b", "theirs.1.qcow2", "-F", "qcow2"];
+            bench.peer("qemu-img", options).args(["-o", layout, "theirs.qcow2"]).succeed();
+        }
+        if round == 4 {
+            let size = (SIZE + (8 << 20)).to_string();
+            bench.fumehood(["overlay", "resize", "ours.qcow2", &size]).succeed();
+            bench
+                .peer("qemu-img", ["resize", "-q", "-f", "qcow2", "theirs.qcow2", &size])
+                .succeed();
+        }
         let commands = random_commands(round, 60);
         run_qemu_io(&bench, &["-f", "qcow2", "theirs.qcow2"], &commands);
         run_qemu_io(&bench, &["-f", "raw", server.uri()], &commands);
@@ -97,8 +114,31 @@ fn the_same_commands_leave_the_same_bytes_as_in_qemus_own_overlay() {
             .succeed();
     }
     stop(server);
-    sound(&bench, "ours.qcow2");
-    bench.peer("qemu-img", ["compare", "ours.qcow2", "theirs.qcow2"]).succeed();
+    for (ours, theirs) in [("ours.qcow2", "theirs.qcow2"), ("ours.1.qcow2", "theirs.1.qcow2")] {
+        sound(&bench, ours);
+        bench.peer("qemu-img", ["compare", ours, theirs]).succeed();
+        let (ours, theirs) = (allocation(&bench, ours), allocation(&bench, theirs));
+        assert_eq!(ours, theirs, "what each layer holds");
+    }
+}
+
+/// What data an image holds, itself, as QEMU sees it: start and length of each run.
+/// Zeroes are left out: QEMU notes them above zeroes of the parent, too.
+fn allocation(bench: &Bench, name: &str) -> Vec<(u64, u64)> {
+    let map = bench.peer("qemu-img", ["map", "--output=json", "-f", "qcow2", name]).succeed();
+    let mut runs: Vec<(u64, u64)> = Vec::new();
+    for run in bench::parse(&map).as_array().expect("runs") {
+        let number = |name: &str| run[name].as_u64().expect("a number");
+        if number("depth") == 0 && run["data"] == true {
+            let (start, length) = (number("start"), number("length"));
+            match runs.last_mut() {
+                Some(last) if last.0 + last.1 == start => last.1 += length,
+                _ => runs.push((start, length)),
+            }
+        }
+    }
+    assert!(!runs.is_empty(), "{name} holds something");
+    runs
 }
 
 /// Writes, zeroes and flushes, of whole sectors. Discards are among them only where
@@ -179,6 +219,54 @@ fn what_was_flushed_outlives_a_kill() {
     let leaks = bench.peer("qemu-img", ["check", "work.qcow2"]).finish();
     assert!(matches!(leaks.code, Some(0 | 3)), "{}{}", leaks.stdout, leaks.stderr);
     bench.fumehood(["check", "--repair", "work.qcow2"]).succeed();
+    sound(&bench, "work.qcow2");
+}
+
+#[test]
+fn fio_verifies_what_it_flushed_before_each_of_ten_kills() {
+    let bench = bench();
+    let job = |uri: &str, region: &str| {
+        let mut fio = fio(uri);
+        fio.args(["--size=8M", "--bsrange=4k-64k", "--verify=crc32c", "--blockalign=4k"]);
+        fio.arg(format!("--offset={region}"));
+        fio
+    };
+    for round in 0..10 {
+        let seed = format!("--randseed={round}");
+        let server = overlay(&bench, "work.qcow2", &[]);
+        job(server.uri(), "0").args(["--do_verify=0", "--end_fsync=1", &seed]).succeed();
+        // Killed while it takes more.
+        let mut more = job(server.uri(), "24M")
+            .args(["--do_verify=0", "--loops=50", &seed])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("fio");
+        thread::sleep(Duration::from_millis(150 + 20 * round));
+        drop(server);
+        more.wait().expect("our child");
+        let server = overlay(&bench, "work.qcow2", &[]);
+        job(server.uri(), "0").args(["--verify_only", &seed]).succeed();
+        stop(server);
+    }
+}
+
+#[test]
+fn what_is_trimmed_gives_its_storage_back() {
+    let bench = bench();
+    let server = overlay(&bench, "work.qcow2", &[]);
+    let allocated = || bench.path("work.qcow2").metadata().expect("our file").blocks() * 512;
+    run_qemu_io(&bench, &["-f", "raw", server.uri()], &["write -P 7 0 24M".into(), "flush".into()]);
+    let full = allocated();
+    assert!(full >= 24 << 20, "{full}");
+    run_qemu_io(&bench, &["-f", "raw", server.uri()], &["discard 0 23M".into(), "flush".into()]);
+    assert!(allocated() < full - (22 << 20), "{} of {full}", allocated());
+    // What was given back is used again before the file grows.
+    let length = bench.path("work.qcow2").metadata().expect("our file").len();
+    run_qemu_io(&bench, &["-f", "raw", server.uri()], &["write -P 8 24M 16M".into()]);
+    stop(server);
+    let grown = bench.path("work.qcow2").metadata().expect("our file").len();
+    assert!(grown <= length + (2 << 20), "{grown} after {length}");
     sound(&bench, "work.qcow2");
 }
 
