@@ -70,5 +70,5 @@ pub use image::{Image, NewImage, OpenImage};
 pub use plan::{Block, BlockDigest, Codec, DigestKind, Piece, PieceKind, Pieces, SourceKey};
 pub use plugin::Plugin;
 pub use runtime::{Limits, Runtime};
-pub use source::{Access, Grants, NoGrants, Source, SourceError};
+pub use source::{Access, Grants, NoGrants, Source, SourceError, write_zeroes};
 pub use write::{EncodedWrite, RangeGuard, Write, WritePiece};

@@ -87,19 +87,32 @@ pub trait Source: Any + Send + Sync {
     /// # Errors
     /// As [`Source::write_at`].
     fn zero(&self, offset: u64, length: u64) -> Result<(), SourceError> {
-        const STEP: u64 = 1 << 16;
-        let zeroes = alloc::vec![0; STEP.min(length) as usize];
-        let end = offset.saturating_add(length);
-        let mut at = offset;
-        while at < end {
-            let step = STEP.min(end - at);
-            self.write_at(at, &zeroes[..step as usize])?;
-            at += step;
-        }
-        Ok(())
+        write_zeroes(|at, zeroes| self.write_at(at, zeroes), offset, length)
     }
     /// Itself, for an embedder's mover that knows its own kinds of source.
     fn as_any(&self) -> &dyn Any;
+}
+
+/// Zeroes a range by `write`, which writes bytes at an offset: for sources that have no
+/// better way.
+///
+/// # Errors
+/// What `write` answers.
+pub fn write_zeroes(
+    write: impl Fn(u64, &[u8]) -> Result<(), SourceError>,
+    offset: u64,
+    length: u64,
+) -> Result<(), SourceError> {
+    const STEP: u64 = 1 << 18;
+    let zeroes = alloc::vec![0; STEP.min(length) as usize];
+    let end = offset.saturating_add(length);
+    let mut at = offset;
+    while at < end {
+        let step = STEP.min(end - at);
+        write(at, &zeroes[..step as usize])?;
+        at += step;
+    }
+    Ok(())
 }
 
 /// The operator's policy: resolves what an image names.

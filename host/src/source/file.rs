@@ -8,15 +8,12 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use fumehood_core::{Access, Source, SourceError};
+use fumehood_core::{Access, Source, SourceError, write_zeroes};
 use rustix::fs::{FallocateFlags, OFlags};
 use rustix::io::Errno;
 
 use super::lock::Locks;
 use crate::error::{Error, Result};
-
-/// Zeroes are written in steps of so many bytes where the file system has no better.
-const ZEROES: u64 = 1 << 20;
 
 /// A regular file or a block device. A read-only one is opened so in the kernel.
 #[derive(Debug)]
@@ -214,15 +211,7 @@ impl Source for FileSource {
             self.size.fetch_max(offset + length, Ordering::Relaxed);
             return Ok(());
         }
-        let zeroes = vec![0; ZEROES.min(length) as usize];
-        let end = offset.saturating_add(length);
-        let mut at = offset;
-        while at < end {
-            let step = ZEROES.min(end - at);
-            self.write_at(at, &zeroes[..step as usize])?;
-            at += step;
-        }
-        Ok(())
+        write_zeroes(|at, zeroes| self.write_at(at, zeroes), offset, length)
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -111,6 +111,9 @@ impl Recent {
     /// What is to be committed, in order; neighbours are joined.
     pub(super) fn pending(&self) -> Vec<wit::Range> {
         let mut ranges: Vec<wit::Range> = Vec::new();
+        if self.pending_bytes == 0 {
+            return ranges;
+        }
         for (&offset, run) in self.runs.iter().filter(|(_, run)| run.pending) {
             let length = run.end - offset;
             match ranges.last_mut() {
