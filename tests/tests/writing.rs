@@ -222,16 +222,18 @@ fn what_was_flushed_outlives_a_kill() {
     sound(&bench, "work.qcow2");
 }
 
+/// Ten kills; as many as `FUMEHOOD_KILLS` says, for a longer run by hand.
 #[test]
-fn fio_verifies_what_it_flushed_before_each_of_ten_kills() {
+fn fio_verifies_what_it_flushed_before_each_kill() {
     let bench = bench();
+    let kills = std::env::var("FUMEHOOD_KILLS").ok().and_then(|kills| kills.parse().ok());
     let job = |uri: &str, region: &str| {
         let mut fio = fio(uri);
         fio.args(["--size=8M", "--bsrange=4k-64k", "--verify=crc32c", "--blockalign=4k"]);
         fio.arg(format!("--offset={region}"));
         fio
     };
-    for round in 0..10 {
+    for round in 0..kills.unwrap_or(10) {
         let seed = format!("--randseed={round}");
         let server = overlay(&bench, "work.qcow2", &[]);
         job(server.uri(), "0").args(["--do_verify=0", "--end_fsync=1", &seed]).succeed();
@@ -242,7 +244,7 @@ fn fio_verifies_what_it_flushed_before_each_of_ten_kills() {
             .stderr(Stdio::null())
             .spawn()
             .expect("fio");
-        thread::sleep(Duration::from_millis(150 + 20 * round));
+        thread::sleep(Duration::from_millis(150 + 20 * (round % 10)));
         drop(server);
         more.wait().expect("our child");
         let server = overlay(&bench, "work.qcow2", &[]);
