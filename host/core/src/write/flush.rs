@@ -9,8 +9,9 @@ use crate::contract::format as wit;
 use crate::disk::{Disk, Layer};
 use crate::error::{Error, Result};
 
-/// So many runs above the cache are looked up fast and take a few MiB.
-const RUNS_LIMIT: usize = 1 << 16;
+/// So many runs above the cache take some 20 MiB; committing them holds a writer up for
+/// as long as their bytes take to storage.
+const RUNS_LIMIT: usize = 1 << 18;
 /// Plugins keep a note of every granule that is placed and not committed, in their
 /// own small memory.
 const PENDING_GRANULES_LIMIT: u64 = 1 << 18;
