@@ -135,10 +135,8 @@ impl<'a> Chain<'a> {
             {
                 continue;
             }
-            let found = match identity::own(layers) {
-                Some(own) => own,
-                None => identity::of_contents(self.top.engine(), layers)?,
-            };
+            let format = layers[0].image.plugin().name();
+            let found = identity::for_child(self.top.engine(), layers, format)?;
             return Err(Error::Chain(format!(
                 "{} was made on a parent with identity {}, but {} has {found}; it was exchanged \
                  or changed since",

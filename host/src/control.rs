@@ -29,9 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The control socket of the process that serves the overlay at `path`.
 pub fn socket_of(path: &Path) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(".control");
-    path.with_file_name(name)
+    overlay::beside(path, ".control")
 }
 
 /// A control socket; it goes away when this is dropped.

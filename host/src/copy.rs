@@ -7,7 +7,7 @@ use fumehood_core::PieceKind;
 
 use crate::disk::Disk;
 use crate::encode::Encoder;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Bytes that one thread copies in one step.
 const STEP: u64 = 2 << 20;
@@ -27,7 +27,7 @@ pub struct CopyOptions {
 /// error, once `interrupted` is set.
 ///
 /// # Errors
-/// What reading or writing answers, and [`Error::Unsupported`] for `compress` into a
+/// What reading or writing answers, and [`crate::Error::Unsupported`] for `compress` into a
 /// format without an encoding.
 pub fn copy(
     from: &Disk,
@@ -135,11 +135,8 @@ fn encode_step(
     let mut at = offset;
     while at < end {
         let unit = encoder.unit().min(end - at);
-        let pieces = from.extents(at, unit)?;
-        let covered = pieces.last().map_or(at, |last| last.offset + last.length) - at;
-        let known_zero = covered == unit && pieces.iter().all(|piece| piece.kind.is_zero());
         let bytes = &mut buffer[..unit as usize];
-        if known_zero {
+        if reads_as_zero(from, at, unit)? {
             copy_step(from, to, at, bytes)?;
         } else {
             from.read_at(bytes, at)?;
@@ -249,9 +246,4 @@ fn is_zero(unit: &[u8]) -> bool {
     let (chunks, rest) = unit.as_chunks::<16>();
     chunks.iter().all(|chunk| u128::from_ne_bytes(*chunk) == 0)
         && rest.iter().all(|byte| *byte == 0)
-}
-
-/// The error for a target that cannot do what is asked.
-pub(crate) fn unsupported(what: impl Into<String>) -> Error {
-    Error::Unsupported(what.into())
 }

@@ -61,11 +61,7 @@ impl CreateOptions {
     pub fn on(format: impl Into<String>, image: &Image, number: u32) -> Result<Self> {
         let (format, (layers, _)) = (format.into(), image.chain(number)?);
         let info = &image.disks()[number as usize];
-        let own = identity::own(&layers).filter(|_| image.format() == format);
-        let identity = match own {
-            Some(own) => own.to_owned(),
-            None => identity::of_contents(image.engine(), &layers)?,
-        };
+        let identity = identity::for_child(image.engine(), &layers, &format)?;
         let parent = NewParent {
             path: image.path().to_path_buf(),
             format: image.format().to_owned(),
@@ -119,12 +115,8 @@ pub(crate) fn parent_of(engine: &Engine, disk: &Disk) -> Result<NewParent> {
     let layers = &disk.core().layers()[1..];
     let parent = &layers[0];
     let format = parent.image.plugin().name().to_owned();
-    let top = &disk.core().layers()[0];
-    let own = identity::own(layers).filter(|_| top.image.plugin().name() == format);
-    let identity = match own {
-        Some(own) => own,
-        None => identity::of_contents(engine, layers)?,
-    };
+    let child = disk.core().layers()[0].image.plugin().name();
+    let identity = identity::for_child(engine, layers, child)?;
     Ok(NewParent { path: disk.paths()[1].clone(), format, identity })
 }
 
@@ -172,6 +164,12 @@ pub(crate) fn look_alike(model: &Path, path: &Path) -> Result<()> {
         chown(path, Some(found.uid()), Some(found.gid())).map_err(Error::io(what()))?;
     }
     std::fs::set_permissions(path, found.permissions()).map_err(Error::io(what()))
+}
+
+/// Gives the finished file at `half` the name `path`, in place of what was there.
+pub(crate) fn rename_over(half: &Path, path: &Path) -> Result<()> {
+    let what = format!("cannot rename {} to {}", half.display(), path.display());
+    std::fs::rename(half, path).map_err(Error::io(what))
 }
 
 /// Makes changes of names in a file's folder durable.

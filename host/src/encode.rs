@@ -5,9 +5,8 @@ use std::cell::RefCell;
 use flate2::{Compress, Compression, FlushCompress, Status};
 use fumehood_core::Codec;
 
-use crate::copy::unsupported;
 use crate::disk::Disk;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// As qemu-img compresses: what is gained beyond it is small, and costs much time.
 const LEVEL: u32 = 6;
@@ -36,13 +35,13 @@ impl Encoder {
     /// cannot make.
     pub(crate) fn new(disk: &Disk) -> Result<Self> {
         let Some(encoding) = disk.core().encoding() else {
-            return Err(unsupported("the format stores nothing compressed"));
+            return Err(Error::Unsupported("the format stores nothing compressed".into()));
         };
         match encoding.codec {
             Codec::Deflate | Codec::Zstd => {
                 Ok(Self { codec: encoding.codec, unit: encoding.unit.into() })
             }
-            other => Err(unsupported(format!("compressing with {other:?}"))),
+            other => Err(Error::Unsupported(format!("compressing with {other:?}"))),
         }
     }
 

@@ -19,7 +19,7 @@ const ENDS: u64 = 64 << 10;
 ///
 /// # Errors
 /// Where its first or last bytes cannot be read.
-pub(crate) fn of_contents(engine: &Engine, layers: &[Layer]) -> Result<String> {
+fn of_contents(engine: &Engine, layers: &[Layer]) -> Result<String> {
     let disk = Disk::new(layers.to_vec(), Vec::new(), Means::small(engine.decoder()))?;
     let number = layers.first().map_or(0, |layer| layer.number);
     let size = disk.size();
@@ -54,8 +54,21 @@ pub(crate) fn is_one_of(engine: &Engine, layers: &[Layer], recorded: &[String]) 
         || of_contents(engine, layers).is_ok_and(|found| recorded.contains(&found))
 }
 
+/// What a child in `format` records of the disk with these layers: its own identity
+/// where it is of the same format, else that of its contents.
+///
+/// # Errors
+/// As [`of_contents`].
+pub(crate) fn for_child(engine: &Engine, layers: &[Layer], format: &str) -> Result<String> {
+    let same = layers.first().is_some_and(|top| top.image.plugin().name() == format);
+    match own(layers).filter(|_| same) {
+        Some(own) => Ok(own),
+        None => of_contents(engine, layers),
+    }
+}
+
 /// The identity that the disk's own format gives it.
-pub(crate) fn own(layers: &[Layer]) -> Option<String> {
+fn own(layers: &[Layer]) -> Option<String> {
     let top = layers.first()?;
     // Asked anew: some formats change it when they are first written.
     let disks = top.image.ask_disks().ok()?;

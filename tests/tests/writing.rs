@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use fumehood_tests::client::{Client, FLUSH, WRITE};
 use fumehood_tests::content::Numbers;
-use fumehood_tests::{Bench, Bounded, Server, bench, content, peer};
+use fumehood_tests::{Bench, Bounded, Server, bench, content};
 
 const SIZE: usize = 48 << 20;
 const NO_SPACE: u32 = 28;
@@ -49,7 +49,7 @@ fn fio_finds_what_it_wrote_through_eight_connections() {
         let kind = if format == "qcow2" { "raw" } else { format };
         let image = [base.as_str(), "-f", kind, "--overlay", format, "--overlay-format", format];
         let server = Server::unix(&bench, &image);
-        let mut fio = fio(server.uri());
+        let mut fio = fio(&bench, server.uri());
         fio.args(["--numjobs=8", "--size=5M", "--offset_increment=6M", "--bsrange=512-128k"]);
         fio.args(["--bs_unaligned=1", "--verify=crc32c", "--do_verify=1", "--fsync=64"]);
         fio.args(["--trim_percentage=0"]);
@@ -70,9 +70,10 @@ fn fio_finds_what_it_wrote_through_eight_connections() {
     }
 }
 
-fn fio(uri: &str) -> Command {
-    let mut fio = peer("fio");
-    fio.args(["--name=write", "--ioengine=nbd", "--rw=randwrite", "--iodepth=16", "--thread"]);
+/// Run in the bench: it leaves a file of its state wherever it runs.
+fn fio(bench: &Bench, uri: &str) -> Command {
+    let mut fio = bench.peer("fio", ["--thread"]);
+    fio.args(["--name=write", "--ioengine=nbd", "--rw=randwrite", "--iodepth=16"]);
     fio.args(["--output-format=terse", "--verify_fatal=1"]).arg(format!("--uri={uri}"));
     fio
 }
@@ -228,7 +229,7 @@ fn fio_verifies_what_it_flushed_before_each_kill() {
     let bench = bench();
     let kills = std::env::var("FUMEHOOD_KILLS").ok().and_then(|kills| kills.parse().ok());
     let job = |uri: &str, region: &str| {
-        let mut fio = fio(uri);
+        let mut fio = fio(&bench, uri);
         fio.args(["--size=8M", "--bsrange=4k-64k", "--verify=crc32c", "--blockalign=4k"]);
         fio.arg(format!("--offset={region}"));
         fio

@@ -69,7 +69,8 @@ impl Export for DiskExport {
     }
 
     fn block_sizes(&self) -> BlockSizes {
-        let info = self.disk().info().clone();
+        let disk = self.disk();
+        let info = disk.info();
         let preferred = info.granularity.clamp(4096, 65536).max(info.physical_sector);
         BlockSizes { preferred, ..BlockSizes::default() }
     }

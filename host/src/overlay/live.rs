@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use fumehood_core::{Access, CHAIN_LIMIT, Layer};
 
-use super::settings;
+use super::{beside, settings};
 use crate::create::{self, CreateOptions, NewParent};
 use crate::disk::Disk;
 use crate::engine::Engine;
@@ -103,10 +103,7 @@ fn put_above(top: &Image, disk: &Disk) -> Result<Image> {
         return Err(Error::Chain(format!("{shown} has {CHAIN_LIMIT} layers; commit some of them")));
     }
     let format = top.format();
-    let identity = match identity::own(layers) {
-        Some(own) => own,
-        None => identity::of_contents(top.engine(), layers)?,
-    };
+    let identity = identity::for_child(top.engine(), layers, format)?;
     let info = disk.info();
     let options = CreateOptions {
         format: format.to_owned(),
@@ -143,11 +140,7 @@ fn exchange(half: &Path, path: &Path, frozen: &Path) -> Result<()> {
         // The frozen layer must have a name before the top loses it.
         create::sync_folder(frozen)?;
     }
-    let renamed = std::fs::rename(half, path).map_err(Error::io(format!(
-        "cannot rename {} to {}",
-        half.display(),
-        path.display()
-    )));
+    let renamed = create::rename_over(half, path);
     if renamed.is_err() {
         let _ = std::fs::remove_file(frozen);
     }
@@ -192,11 +185,4 @@ pub(super) fn tidy(path: &Path) {
     {
         let _ = std::fs::remove_file(next);
     }
-}
-
-/// The path with something behind its name.
-pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(ending);
-    path.with_file_name(name)
 }

@@ -7,7 +7,7 @@ use fumehood_core::Access;
 use fumehood_core::contract::format::Parent;
 
 use crate::copy::{CopyOptions, copy};
-use crate::create::sync_folder;
+use crate::create::{rename_over, sync_folder};
 use crate::disk::Disk;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -50,8 +50,7 @@ pub fn merge(
     let target = below.disk(0)?;
     write_into(&alone, &target, progress, interrupted)?;
     target.close()?;
-    let what = format!("cannot rename {} to {}", below.path().display(), path.display());
-    std::fs::rename(below.path(), &path).map_err(Error::io(what))?;
+    rename_over(below.path(), &path)?;
     sync_folder(&path)
 }
 

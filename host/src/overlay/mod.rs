@@ -11,7 +11,7 @@ mod rebase;
 mod rewrite;
 mod stack;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use self::live::{Live, push};
 pub use self::merge::merge;
@@ -39,6 +39,13 @@ pub(crate) fn settings(format: &str) -> Vec<(String, String)> {
         FORMAT => SETTINGS.map(|(name, value)| (name.into(), value.into())).to_vec(),
         _ => Vec::new(),
     }
+}
+
+/// The path with something behind its name.
+pub(crate) fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(ending);
+    path.with_file_name(name)
 }
 
 /// Opens the overlay at `path` on the disk `number` of `base`; makes it, in `format`,

@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use fumehood_core::{Access, Codec, PieceKind};
 
-use super::live::beside;
-use super::settings;
+use super::{beside, settings};
 use crate::copy::{CopyOptions, copy};
 use crate::create::{self, CreateOptions, sync_folder};
 use crate::disk::Disk;
@@ -109,10 +108,7 @@ fn replace(
     let done = fill(&new)
         .and_then(|()| new.disk(0)?.close())
         .and_then(|()| create::look_alike(path, &half))
-        .and_then(|()| {
-            let what = format!("cannot rename {} to {}", half.display(), path.display());
-            std::fs::rename(&half, path).map_err(Error::io(what))
-        })
+        .and_then(|()| create::rename_over(&half, path))
         .and_then(|()| sync_folder(path));
     if done.is_err() {
         let _ = std::fs::remove_file(&half);

@@ -1,6 +1,5 @@
 //! Writing whole units that the embedder encoded.
 
-use alloc::format;
 use core::ops::Range;
 
 use super::{Content, RangeGuard};
@@ -9,7 +8,6 @@ use crate::contract::format as wit;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::plan::{Block, SourceKey};
-use crate::source::Access;
 
 /// A planned write of one encoded unit; its range is locked as long as it lives.
 pub struct EncodedWrite<'a> {
@@ -71,16 +69,8 @@ impl Disk {
         let stored = self.call_top(|disk, store, this| {
             disk.call_place_encoded(store, this, offset, stored_length)
         })?;
-        let source = self.top().source(stored.source).ok();
-        let is_writable = source.is_some_and(|source| source.access() == Access::ReadWrite);
-        let past = stored.offset.checked_add(u64::from(stored_length));
-        if !is_writable || past.is_none_or(|past| past > i64::MAX as u64) {
-            let reason = format!(
-                "room for {stored_length} encoded bytes at {} of source {}",
-                stored.offset, stored.source
-            );
-            return Err(self.top().fail(reason));
-        }
+        let checked = self.check_room(&stored, stored_length.into());
+        checked.map_err(|reason| self.top().fail(reason))?;
         let block = Block {
             source: SourceKey { layer: 0, id: stored.source },
             offset: stored.offset,

@@ -164,9 +164,7 @@ impl Write<'_> {
         }
         Ok(())
     }
-}
 
-impl Write<'_> {
     /// Nothing was written: the room is as it was.
     fn forget(mut self) {
         self.completed = true;
@@ -383,13 +381,19 @@ impl Disk {
         if fresh && !(is_whole(offset) && is_whole(stop)) {
             return Err(format!("room of {length} bytes at {offset} is not whole granules"));
         }
+        self.check_room(&stored, length)?;
+        Ok(stop)
+    }
+
+    /// Room lies in a source that may be written, and ends before the end of all offsets.
+    fn check_room(&self, stored: &wit::Stored, length: u64) -> core::result::Result<(), String> {
         let source = self.top().source(stored.source).ok();
         let writable = source.is_some_and(|source| source.access() == Access::ReadWrite);
         if !stored.writable || !writable {
             return Err(format!("room in source {}, which is not writable", stored.source));
         }
         match stored.offset.checked_add(length).filter(|end| *end <= i64::MAX as u64) {
-            Some(_) => Ok(stop),
+            Some(_) => Ok(()),
             None => Err(format!("room of {length} bytes at {} of a source", stored.offset)),
         }
     }
