@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use fumehood_core::contract::format::Parent;
-use fumehood_core::{self as core, Access, CHAIN_LIMIT, Layer};
+use fumehood_core::{Access, CHAIN_LIMIT, Layer};
 
+use crate::container::{Opened, split_format};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::identity;
@@ -68,11 +69,6 @@ impl<'a> Chain<'a> {
     }
 
     pub(crate) fn add(&mut self, layer: Layer) -> Result<()> {
-        let count = layer.image.disks().len();
-        if layer.number as usize >= count {
-            let (number, path) = (layer.number, self.path.display());
-            return Err(Error::Chain(format!("{path} has no disk {number}; it has {count}")));
-        }
         if self.layers.len() >= CHAIN_LIMIT {
             return Err(Error::Chain(format!("the chain has more than {CHAIN_LIMIT} images")));
         }
@@ -107,7 +103,8 @@ impl<'a> Chain<'a> {
                 ))
             })?;
         let (engine, options) = (top.engine(), top.options());
-        let plugin = engine.plugin(&format)?;
+        let (outer, inner) = split_format(&format);
+        let plugin = engine.plugin(outer)?;
         let opening = Opening {
             glimpse: glimpse_of(&source).ok(),
             main: Arc::new(source),
@@ -115,15 +112,18 @@ impl<'a> Chain<'a> {
             policy: top.policy(),
             snapshot: None,
         };
-        let image = opening.open(engine, plugin, options)?;
-        let number = choose_disk(engine, &image, &parent.identities);
+        let image = opening.clone().open(engine, plugin, options)?;
+        let opened = Opened::all(engine, image, &opening, options, inner)?;
+        let layer = choose_disk(engine, opened.disks, &parent.identities).ok_or_else(|| {
+            Error::Chain(format!("{}, the parent of {child}, has no disks", self.path.display()))
+        })?;
         self.checks.push(Check {
             child,
             parent: self.path.clone(),
             depth: self.layers.len(),
             identities: parent.identities.clone(),
         });
-        self.add(Layer { image, number })
+        self.add(layer)
     }
 
     /// The layers, once all recorded identities are found to be right.
@@ -173,11 +173,9 @@ fn open_first(
 
 /// Which disk of an image of several a child was made on: the one whose identity it
 /// records.
-fn choose_disk(engine: &Engine, image: &Arc<core::Image>, identities: &[String]) -> u32 {
-    let count = image.disks().len() as u32;
-    let layer = |number| [Layer { image: image.clone(), number }];
-    (0..count)
-        .filter(|_| count > 1)
-        .find(|number| identity::is_one_of(engine, &layer(*number), identities))
-        .unwrap_or(0)
+fn choose_disk(engine: &Engine, disks: Vec<Layer>, identities: &[String]) -> Option<Layer> {
+    let is_meant =
+        |disk: &&Layer| identity::is_one_of(engine, std::slice::from_ref(*disk), identities);
+    let found = if disks.len() > 1 { disks.iter().find(is_meant) } else { None };
+    found.or_else(|| disks.first()).cloned()
 }

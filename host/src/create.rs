@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use fumehood_core::contract::format::Parent;
 use fumehood_core::{self as core, Access, NewImage, OpenImage, Source};
 
+use crate::container::{Opened, format_of};
 use crate::disk::Disk;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -64,7 +65,7 @@ impl CreateOptions {
         let identity = identity::for_child(image.engine(), &layers, &format)?;
         let parent = NewParent {
             path: image.path().to_path_buf(),
-            format: image.format().to_owned(),
+            format: layers.first().map(|top| format_of(&top.image)).unwrap_or_default(),
             identity,
         };
         Ok(Self {
@@ -114,7 +115,7 @@ impl NewParent {
 pub(crate) fn parent_of(engine: &Engine, disk: &Disk) -> Result<NewParent> {
     let layers = &disk.core().layers()[1..];
     let parent = &layers[0];
-    let format = parent.image.plugin().name().to_owned();
+    let format = format_of(&parent.image);
     let child = disk.core().layers()[0].image.plugin().name();
     let identity = identity::for_child(engine, layers, child)?;
     Ok(NewParent { path: disk.paths()[1].clone(), format, identity })
@@ -215,6 +216,7 @@ pub(crate) fn create_source(
     };
     let plugin = engine.plugin(&options.format)?;
     let image = Arc::new(core::Image::create(plugin, open, &new)?);
+    let image = Opened::alone(image);
     let image = Image::new(engine, image, path.to_path_buf(), policy, open_options);
     // From here on a crash leaves a whole image.
     image.disk_alone()?.flush()?;

@@ -175,6 +175,25 @@ impl Engine {
         Ok(answers)
     }
 
+    /// The file by which the image at `path` is opened: that one, or the one in a folder
+    /// that stands for it.
+    ///
+    /// # Errors
+    /// [`Error::Folder`] for one with no such file, or as [`Engine::plugins`].
+    pub(crate) fn entry_of(&self, path: PathBuf) -> Result<PathBuf> {
+        if !path.is_dir() {
+            return Ok(path);
+        }
+        let plugins = self.plugins()?;
+        let mut entries = plugins.iter().filter_map(|one| {
+            let entry = one.description().folder_entry.as_ref()?;
+            // A plain name: nothing leads out of the folder.
+            let is_plain = Path::new(entry).file_name().is_some_and(|name| name == entry.as_str());
+            is_plain.then(|| path.join(entry)).filter(|entry| entry.is_file())
+        });
+        entries.next().ok_or(Error::Folder(path.clone()))
+    }
+
     /// The one plugin that is certain about a glimpse: those whose extension fits
     /// the name are asked first, and the first that is certain is taken.
     pub(crate) fn recognise(&self, glimpse: &Glimpse) -> Result<Option<Arc<Plugin>>> {

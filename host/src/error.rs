@@ -27,6 +27,11 @@ pub enum Error {
          never guessed, since a guest can write any format's signature into one)"
     )]
     Unrecognised(PathBuf),
+    /// A folder that is no image.
+    #[error(
+        "{0} is a folder, and holds no file by which an image is opened; name the image's own file"
+    )]
+    Folder(PathBuf),
     /// No plugin of that name is there.
     #[error("there is no plugin named {name}; there are {known}")]
     NoPlugin {
@@ -60,6 +65,15 @@ pub enum Error {
     /// The format cannot do what is asked.
     #[error("unsupported: {0}")]
     Unsupported(String),
+    /// A file inside a container could not be opened.
+    #[error("{name}, which lies in it: {error}")]
+    Contained {
+        /// The file's name in the container.
+        name: String,
+        /// Why not.
+        #[source]
+        error: Box<Error>,
+    },
     /// A plugin could not be compiled.
     #[error("plugin {plugin} cannot be compiled: {what}")]
     Compile {

@@ -1,6 +1,7 @@
 //! Opening an image: which plugin, and what it is granted.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,12 +10,13 @@ use fumehood_core::contract::format::{DiskInfo, Glimpse, ImageInfo};
 use fumehood_core::{self as core, Access, Layer, OpenImage, Plugin, Source};
 
 use crate::chain::Chain;
+use crate::container::{Opened, split_format};
 use crate::disk::{Disk, Means, WeakDisk};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::policy::Policy;
 use crate::remember;
-use crate::source::{self, ScratchSource};
+use crate::source::{self, NestedSource, ScratchSource};
 
 /// Bytes of an image's head and tail that plugins are shown to recognise it.
 const GLIMPSE: u64 = 64 << 10;
@@ -35,10 +37,41 @@ pub struct OpenOptions {
     pub snapshot: Option<String>,
     /// Free settings, format by format.
     pub settings: Vec<(String, String)>,
+    /// Passwords and the contents of key files, each with a name or none.
+    pub keys: Vec<Key>,
+    /// Is told how far a plugin has come that must read much of the image first.
+    pub on_progress: Option<Progress>,
     /// Bytes of memory a disk's extent cache may take.
     pub extent_cache: usize,
     /// Bytes of memory a disk's cache of decoded blocks may take.
     pub block_cache: usize,
+}
+
+/// A secret for an encrypted image.
+#[derive(Clone)]
+pub struct Key {
+    /// Which key, where an image has several; usually empty.
+    pub id: String,
+    /// A password, or what is in a key file.
+    pub secret: Vec<u8>,
+}
+
+impl fmt::Debug for Key {
+    /// Says that there is one, and not which.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Key").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// Called with what is done and what there is to do, in whatever unit; answers whether
+/// to go on.
+#[derive(Clone)]
+pub struct Progress(pub core::OnProgress);
+
+impl fmt::Debug for Progress {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Progress")
+    }
 }
 
 impl Default for OpenOptions {
@@ -50,6 +83,8 @@ impl Default for OpenOptions {
             access: Access::Read,
             snapshot: None,
             settings: Vec::new(),
+            keys: Vec::new(),
+            on_progress: None,
             extent_cache: 16 << 20,
             block_cache: 24 << 20,
         }
@@ -60,7 +95,10 @@ impl Default for OpenOptions {
 #[derive(Clone)]
 pub struct Image {
     engine: Engine,
-    image: Arc<core::Image>,
+    opened: Opened,
+    info: ImageInfo,
+    disk_infos: Vec<DiskInfo>,
+    format: String,
     path: PathBuf,
     policy: Policy,
     options: OpenOptions,
@@ -75,6 +113,7 @@ impl Image {
     pub(crate) fn open(engine: &Engine, path: &Path, options: OpenOptions) -> Result<Self> {
         let path =
             path.canonicalize().map_err(Error::io(format!("cannot open {}", path.display())))?;
+        let path = engine.entry_of(path)?;
         let main = source::open_path(&path, options.access)?;
         let recorded = || remember::recorded(&path);
         let format = options.format.clone().or_else(recorded);
@@ -107,20 +146,25 @@ impl Image {
         let policy = Policy::new(&path, &options.allow)?;
         let snapshot = options.snapshot.clone();
         let opening = Opening { main, glimpse, path: &path, policy: &policy, snapshot };
-        let image = opening.open(engine, plugin, &options)?;
-        Ok(Self::new(engine, image, path, policy, options))
+        let inner = options.format.as_deref().and_then(|format| split_format(format).1);
+        let image = opening.clone().open(engine, plugin, &options)?;
+        let opened = Opened::all(engine, image, &opening, &options, inner)?;
+        Ok(Self::new(engine, opened, path, policy, options))
     }
 
     pub(crate) fn new(
         engine: &Engine,
-        image: Arc<core::Image>,
+        opened: Opened,
         path: PathBuf,
         policy: Policy,
         options: OpenOptions,
     ) -> Self {
         Self {
             engine: engine.clone(),
-            image,
+            info: opened.info(),
+            disk_infos: opened.disk_infos(),
+            format: opened.format(),
+            opened,
             path,
             policy,
             options,
@@ -134,7 +178,7 @@ impl Image {
     }
 
     pub(crate) fn core(&self) -> &Arc<core::Image> {
-        &self.image
+        &self.opened.image
     }
 
     pub(crate) fn policy(&self) -> &Policy {
@@ -151,14 +195,14 @@ impl Image {
         &self.options
     }
 
-    /// The name of the format.
+    /// The name of the format; of a container with what is in it: `ova/vmdk`.
     pub fn format(&self) -> &str {
-        self.image.plugin().name()
+        &self.format
     }
 
     /// The plugin that opened it.
     pub fn plugin(&self) -> &Plugin {
-        self.image.plugin()
+        self.opened.image.plugin()
     }
 
     /// Its path, free of symbolic links.
@@ -168,12 +212,12 @@ impl Image {
 
     /// What is known of the image as a whole.
     pub fn info(&self) -> &ImageInfo {
-        self.image.info()
+        &self.info
     }
 
     /// Its disks; a disk's place is its number.
     pub fn disks(&self) -> &[DiskInfo] {
-        self.image.disks()
+        &self.disk_infos
     }
 
     /// An embedded text by name, as listed in [`Image::info`].
@@ -181,7 +225,7 @@ impl Image {
     /// # Errors
     /// [`Error::Core`] with the plugin's reason.
     pub fn document(&self, name: &str) -> Result<Vec<u8>> {
-        Ok(self.image.document(name)?)
+        self.opened.document(name)
     }
 
     /// Opens the disk `number` and all its parents. The same disk again as long as it
@@ -208,7 +252,7 @@ impl Image {
 
     /// Its first disk without any parent, which need not be there yet.
     pub(crate) fn disk_alone(&self) -> Result<Disk> {
-        let layers = vec![Layer { image: self.image.clone(), number: 0 }];
+        let layers = vec![Layer { image: self.opened.image.clone(), number: 0 }];
         Ok(Disk::new(layers, vec![self.path.clone()], self.means())?)
     }
 
@@ -231,7 +275,12 @@ impl Image {
     /// The layers of the disk `number`, from this image down, and their files.
     pub(crate) fn chain(&self, number: u32) -> Result<(Vec<Layer>, Vec<PathBuf>)> {
         let mut chain = Chain::new(self)?;
-        chain.add(Layer { image: self.image.clone(), number })?;
+        let count = self.opened.disks.len();
+        let layer = self.opened.disks.get(number as usize).ok_or_else(|| {
+            let path = self.path.display();
+            Error::Chain(format!("{path} has no disk {number}; it has {count}"))
+        })?;
+        chain.add(layer.clone())?;
         while let Some(parent) = chain.wanted() {
             chain.add_parent(&parent)?;
         }
@@ -248,7 +297,7 @@ fn choose(
     format: Option<&str>,
 ) -> Result<(Arc<Plugin>, Option<Glimpse>)> {
     if let Some(name) = format {
-        return Ok((engine.plugin(name)?, glimpse_of(main).ok()));
+        return Ok((engine.plugin(split_format(name).0)?, glimpse_of(main).ok()));
     }
     let glimpse = glimpse_of(main)?;
     let plugin = engine.recognise(&glimpse)?;
@@ -257,6 +306,7 @@ fn choose(
 }
 
 /// What an image is opened from.
+#[derive(Clone)]
 pub(crate) struct Opening<'a> {
     pub main: Arc<dyn Source>,
     /// What it looks like, if that could be read.
@@ -280,9 +330,10 @@ impl Opening<'_> {
             grants,
             scratch,
             snapshot: self.snapshot,
-            keys: Vec::new(),
+            keys: options.keys.iter().map(|key| (key.id.clone(), key.secret.clone())).collect(),
             settings: options.settings.clone(),
             seed: seed()?,
+            on_progress: options.on_progress.clone().map(|Progress(on_progress)| on_progress),
         };
         Ok(Arc::new(core::Image::open(plugin, open)?))
     }
@@ -298,6 +349,10 @@ impl Opening<'_> {
         let mut identity = blake3::Hasher::new();
         identity.update(engine.blake3(plugin)?.as_bytes());
         identity.update(&glimpse.size.to_le_bytes());
+        if self.main.as_any().is::<NestedSource>() {
+            // Files in one container may begin and end alike.
+            identity.update(glimpse.name.as_bytes());
+        }
         identity.update(&changed.to_le_bytes());
         identity.update(&glimpse.head);
         identity.update(&glimpse.tail);

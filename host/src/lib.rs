@@ -44,6 +44,8 @@
 
 mod chain;
 mod compile;
+pub mod conformance;
+mod container;
 pub mod control;
 mod copy;
 mod create;
@@ -70,5 +72,5 @@ pub use disk::Disk;
 pub use engine::{Engine, EngineOptions, PluginFile};
 pub use error::{Error, Result};
 pub use fumehood_core as core;
-pub use image::{Image, OpenOptions};
+pub use image::{Image, Key, OpenOptions, Progress};
 pub use verify::{DigestComparison, Verification};

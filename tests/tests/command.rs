@@ -18,7 +18,7 @@ fn what_fails_ends_with_1_and_names_the_image() {
     bench.write("empty", b"");
     let failures = [
         ("missing", "No such file"),
-        (".", "neither a regular file nor a block device"),
+        (".", "is a folder, and holds no file by which an image is opened"),
         ("/dev/null", "neither a regular file nor a block device"),
         ("empty", "no plugin recognises"),
     ];

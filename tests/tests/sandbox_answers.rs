@@ -50,6 +50,12 @@ fn encoded_blocks_that_break_a_rule_fail_the_disk() {
             ("block:outside-source", "of image, which has 1048576"),
             ("block:wrong-digest-length", "digest of 3 bytes"),
             ("block:giant-digest", "digest of 1048576 bytes"),
+            ("block:unkept-key", "it names key 7, which it never kept"),
+            ("block:wrong-vector", "15 bytes of vector and 0 of tag"),
+            ("block:giant-window", "a window of 65536 bytes and 0 bits"),
+            ("block:eight-bits", "a window of 512 bytes and 8 bits"),
+            ("block:window-outside-source", "of image, which has 1048576"),
+            ("block:window-of-zlib", "a window of 512 bytes and 0 bits for Codec::Zlib"),
         ],
     );
 }

@@ -27,6 +27,20 @@ fn a_plugin_that_exhausts_something_at_open_is_stopped() {
 }
 
 #[test]
+fn a_plugin_that_prepares_without_end_is_stopped() {
+    let room = Room::new();
+    for (attack, kind, phrase) in [
+        ("prepare:still", "untrusted", "it prepares without end"),
+        ("prepare:backwards", "untrusted", "it prepares without end"),
+        ("prepare:endless", "untrusted", "it prepares without end"),
+        ("prepare:loop", "trapped", "exceeded the time of one call"),
+        ("prepare:reads", "trapped", "exceeded the time of one call"),
+    ] {
+        expect_error(attack, room.open(attack), kind, phrase);
+    }
+}
+
+#[test]
 fn a_plugin_that_exhausts_something_at_every_read_is_given_up() {
     let room = Room::new();
     for (attack, phrase) in EXHAUSTING {

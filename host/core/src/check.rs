@@ -3,13 +3,15 @@
 use alloc::format;
 use alloc::string::String;
 
-use crate::contract::format::{Content, DigestKind, DigestValue, Encoded, Extent};
+use crate::contract::format::{Cipher, Codec, Content, DigestKind, DigestValue, Encoded, Extent};
 use crate::imports::SourceTable;
 
 /// The most extents of one answer.
 pub(crate) const ANSWER_LIMIT: usize = 65536;
 /// The most bytes of one encoded block, stored or decoded.
 pub(crate) const BLOCK_LIMIT: u32 = 64 << 20;
+/// The most bytes of what was decoded before a block; deflate refers no further back.
+const WINDOW_LIMIT: u32 = 32 << 10;
 
 /// Checks an answer about `offset` of a disk of `size` bytes.
 ///
@@ -65,6 +67,7 @@ fn check_content(extent: &Extent, sources: &SourceTable) -> Result<(), String> {
                     encoded.stored_length, encoded.decoded_length
                 ));
             }
+            check_needs(encoded, sources)?;
             let behind = digest_behind(encoded)?;
             within(
                 sources,
@@ -75,6 +78,36 @@ fn check_content(extent: &Extent, sources: &SourceTable) -> Result<(), String> {
         }
         Content::Absent | Content::Zero | Content::Computed | Content::Damaged(_) => Ok(()),
     }
+}
+
+/// A key that was kept, a vector and a tag of the cipher's lengths, a window that is
+/// there.
+fn check_needs(encoded: &Encoded, sources: &SourceTable) -> Result<(), String> {
+    if let Some(encryption) = &encoded.encryption {
+        let (vector, tag) = (encryption.vector.len(), encryption.tag.len());
+        let fits = match encryption.cipher {
+            Cipher::AesCbc => vector == 16 && tag == 0,
+            Cipher::AesGcm => matches!(vector, 12 | 16) && tag == 16,
+        };
+        if !fits {
+            let cipher = encryption.cipher;
+            return Err(format!("{cipher:?} with {vector} bytes of vector and {tag} of tag"));
+        }
+        if sources.secret(encryption.key).is_none() {
+            return Err(format!("it names key {}, which it never kept", encryption.key));
+        }
+    }
+    if let Some(window) = &encoded.window {
+        if window.bits > 7
+            || window.length > WINDOW_LIMIT
+            || !matches!(encoded.codec, Codec::Deflate)
+        {
+            let (bits, length, codec) = (window.bits, window.length, encoded.codec);
+            return Err(format!("a window of {length} bytes and {bits} bits for {codec:?}"));
+        }
+        within(sources, window.source, window.offset, window.length.into())?;
+    }
+    Ok(())
 }
 
 /// Bytes of the digest that stands behind the stored ones.
@@ -93,8 +126,9 @@ fn digest_behind(encoded: &Encoded) -> Result<u64, String> {
 /// Length of a digest in bytes.
 pub fn digest_length(kind: DigestKind) -> usize {
     match kind {
-        DigestKind::Adler32 | DigestKind::Crc32 => 4,
-        DigestKind::Md5 => 16,
+        DigestKind::Adler32 | DigestKind::Crc32 | DigestKind::Crc32Plain | DigestKind::Crc32c => 4,
+        DigestKind::Crc64 | DigestKind::Xxh64 => 8,
+        DigestKind::Xxh128 | DigestKind::Md5 => 16,
         DigestKind::Sha1 => 20,
         DigestKind::Sha256 => 32,
     }

@@ -21,7 +21,7 @@ use crate::contract::format::{self, Content, DiskInfo, GuestDisk};
 use crate::error::{Error, Result};
 use crate::image::{Answer, Image};
 use crate::imports::{Imports, clean};
-use crate::plan::{Block, BlockDigest, Piece, Pieces, SourceKey};
+use crate::plan::{Block, BlockDigest, Encryption, Needs, Piece, Pieces, SourceKey, Window};
 use crate::source::{Access, Source};
 use crate::sync::Mutex;
 use crate::write::Writing;
@@ -137,6 +137,11 @@ impl Disk {
     #[inline]
     pub fn source(&self, key: SourceKey) -> Result<Arc<dyn Source>> {
         self.layers[usize::from(key.layer)].image.source(key.id)
+    }
+
+    /// The key that a block of `layer` is encrypted with.
+    pub fn secret(&self, layer: u16, number: u32) -> Option<Arc<[u8]>> {
+        self.layers[usize::from(layer)].image.secret(number)
     }
 
     /// Fills `buffer` from `offset` of the source that a piece names.
@@ -394,10 +399,28 @@ fn page_content(content: &Content, layer: u16, skip: u64) -> PageContent {
                 decoded_length: encoded.decoded_length,
                 codec: encoded.codec,
                 digest,
+                needs: needs(encoded, layer),
             };
             PageContent::Encoded { block, skip: encoded.skip + skip as u32 }
         }
         Content::Computed => PageContent::Computed,
         Content::Damaged(what) => PageContent::Damaged(clean(what)),
     }
+}
+
+fn needs(encoded: &format::Encoded, layer: u16) -> Option<Arc<Needs>> {
+    let encryption = encoded.encryption.as_ref().map(|encryption| Encryption {
+        cipher: encryption.cipher,
+        key: encryption.key,
+        vector: encryption.vector.as_slice().into(),
+        tag: encryption.tag.as_slice().into(),
+    });
+    let window = encoded.window.as_ref().map(|window| Window {
+        bits: window.bits,
+        source: SourceKey { layer, id: window.source },
+        offset: window.offset,
+        length: window.length,
+    });
+    let is_needed = encryption.is_some() || window.is_some();
+    is_needed.then(|| Arc::new(Needs { encryption, window }))
 }

@@ -22,6 +22,8 @@ use crate::sync::{Mutex, RwLock};
 const FAULT_LIMIT: u32 = 8;
 /// The largest unit of allocation in bytes; VHDX has the largest known.
 const GRANULARITY_LIMIT: u32 = 256 << 20;
+/// The most steps of a plugin's preparation.
+const STEP_LIMIT: u32 = 1 << 20;
 /// The most disks that one image may offer.
 const DISK_LIMIT: usize = 4096;
 
@@ -41,7 +43,13 @@ pub struct OpenImage {
     pub settings: Vec<(String, String)>,
     /// Random bytes, new for every open.
     pub seed: [u8; 32],
+    /// Is told how far the plugin's preparation has come, if it takes several steps.
+    pub on_progress: Option<OnProgress>,
 }
+
+/// Called with what is done and what there is to do, in whatever unit; answers whether
+/// to go on.
+pub type OnProgress = Arc<dyn Fn(u64, u64) -> bool + Send + Sync>;
 
 /// What a new image is to hold.
 pub struct NewImage {
@@ -66,6 +74,7 @@ impl OpenImage {
             keys: Vec::new(),
             settings: Vec::new(),
             seed: [0; 32],
+            on_progress: None,
         }
     }
 }
@@ -180,6 +189,11 @@ impl Image {
             let image = live.bindings.fumehood_disk_format().image();
             Ok(Ok(image.call_disks(&mut live.store, live.image)?))
         })
+    }
+
+    /// The key numbered `number` that the plugin kept.
+    pub(crate) fn secret(&self, number: u32) -> Option<Arc<[u8]>> {
+        self.sources.read().secret(number).cloned()
     }
 
     /// The same with what its plugin says of it.
@@ -379,11 +393,45 @@ impl Image {
             self.plugin.runtime.ticks.clone(),
         );
         let mut store = self.plugin.store(imports);
-        match self.open_in(&mut store, new) {
-            Ok(Ok((bindings, image))) => Ok(Live { store, bindings, image, disks: HashMap::new() }),
-            Ok(Err(error)) => Err(self.format_error(error)),
-            Err(error) => Err(self.plugin.trapped(&error, store.data())),
+        let mut live = match self.open_in(&mut store, new) {
+            Ok(Ok((bindings, image))) => Live { store, bindings, image, disks: HashMap::new() },
+            Ok(Err(error)) => return Err(self.format_error(error)),
+            Err(error) => return Err(self.plugin.trapped(&error, store.data())),
+        };
+        if new.is_none() {
+            self.prepare(&mut live)?;
         }
+        Ok(live)
+    }
+
+    /// Lets the plugin learn, step by step, what takes longer than a call may.
+    fn prepare(&self, live: &mut Live) -> Result<()> {
+        let mut before = None;
+        for _ in 0..STEP_LIMIT {
+            live.store.data_mut().begin_call();
+            live.store.set_epoch_deadline(self.plugin.runtime.limits.deadline_ticks);
+            let image = live.bindings.fumehood_disk_format().image();
+            let format::Progress { done, total } =
+                match image.call_prepare(&mut live.store, live.image) {
+                    Ok(Ok(progress)) => progress,
+                    Ok(Err(error)) => return Err(self.format_error(error)),
+                    Err(error) => return Err(self.plugin.trapped(&error, live.store.data())),
+                };
+            if done >= total {
+                return Ok(());
+            }
+            // One that does not move would be asked for ever.
+            if before.is_some_and(|before| done <= before) {
+                break;
+            }
+            before = Some(done);
+            let on_progress = self.options.on_progress.as_ref();
+            if on_progress.is_some_and(|on_progress| !on_progress(done, total)) {
+                return Err(Error::Failed { reason: "preparing it was stopped".into() });
+            }
+        }
+        let (plugin, reason) = (self.plugin.name().into(), "it prepares without end");
+        Err(Error::Untrusted { plugin, reason: reason.into() })
     }
 
     fn open_in(

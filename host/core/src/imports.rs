@@ -3,6 +3,7 @@
 //! Every answer is bounded: reads by [`READ_LIMIT`], open sources by
 //! [`SOURCE_LIMIT`], log lines by [`LOG_LIMIT`].
 
+use alloc::collections::VecDeque;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec;
@@ -13,7 +14,7 @@ use hashbrown::HashMap;
 use wasmtime::component::{Resource, ResourceTable};
 use wasmtime::{Result, bail};
 
-use crate::contract::{log, source, types};
+use crate::contract::{log, secret, source, types};
 use crate::source::{Access, Grants, Source, SourceError};
 use crate::sync::RwLock;
 
@@ -23,6 +24,11 @@ pub const READ_LIMIT: u32 = 16 << 20;
 const SOURCE_LIMIT: usize = 1 << 24;
 /// The longest reference in bytes; file names end well before.
 const REFERENCE_LIMIT: usize = 4096;
+/// The most references of one image that stay open; the ones used least lately are
+/// closed, and opened again when they are needed.
+const OPEN_LIMIT: usize = 256;
+/// The most keys of one image.
+const SECRET_LIMIT: usize = 1024;
 /// Bytes that all references of one image may take.
 const NAMES_LIMIT: usize = 64 << 20;
 /// The most log lines of one instance.
@@ -44,6 +50,10 @@ pub(crate) struct SourceTable {
     by_reference: HashMap<Arc<str>, u32>,
     /// Bytes of all references.
     names: usize,
+    /// What is open by reference and for reading, the oldest first.
+    open: VecDeque<u32>,
+    /// Keys that extents name by number.
+    secrets: Vec<Arc<[u8]>>,
 }
 
 struct Entry {
@@ -75,6 +85,41 @@ impl SourceTable {
             self.names -= entry.reference.len();
             self.by_reference.remove(&entry.reference);
         }
+    }
+
+    /// Notes that the source numbered `id` was opened by its reference. What was opened
+    /// the longest ago is closed where too many are: a store of chunks has millions.
+    fn note_open(&mut self, id: u32, source: Arc<dyn Source>) -> Arc<dyn Source> {
+        if source.access() == Access::Read {
+            if self.open.len() >= OPEN_LIMIT
+                && let Some(oldest) = self.open.pop_front()
+            {
+                self.entries[oldest as usize].source = None;
+            }
+            self.open.push_back(id);
+        }
+        self.entries[id as usize].source.insert(source).clone()
+    }
+
+    /// The key numbered `number`.
+    pub(crate) fn secret(&self, number: u32) -> Option<&Arc<[u8]>> {
+        self.secrets.get(number as usize)
+    }
+
+    /// A number for a key: the same for the same bytes, so that a rebuilt instance's
+    /// numbers are those that cached extents name.
+    fn keep_secret(&mut self, key: &[u8]) -> core::result::Result<u32, String> {
+        if let Some(number) = self.secrets.iter().position(|kept| **kept == *key) {
+            return Ok(number as u32);
+        }
+        if !matches!(key.len(), 16 | 32) {
+            return Err(alloc::format!("a key of {} bytes; 16 and 32 are possible", key.len()));
+        }
+        if self.secrets.len() >= SECRET_LIMIT {
+            return Err(alloc::format!("more than {SECRET_LIMIT} keys"));
+        }
+        self.secrets.push(key.into());
+        Ok(self.secrets.len() as u32 - 1)
     }
 
     /// What the main source is granted for: nothing else is granted for more.
@@ -140,7 +185,10 @@ pub(crate) fn open_declared(
     };
     let source = grants.open(&reference, access)?;
     let mut table = table.write();
-    Ok(table.entries[id as usize].source.get_or_insert(source).clone())
+    if let Some(opened) = table.get(id) {
+        return Ok(opened.clone());
+    }
+    Ok(table.note_open(id, source))
 }
 
 /// A source in a plugin's hands: its number.
@@ -159,7 +207,7 @@ pub(crate) struct Imports {
     lines: u32,
     /// The runtime's ticks.
     ticks: Arc<AtomicU64>,
-    /// Ticks that changes of sources took since the deadline was last set.
+    /// Ticks that sources took to be read and changed since the deadline was last set.
     storage_ticks: u64,
     /// Ticks that were granted for them in this call.
     granted_ticks: u64,
@@ -270,7 +318,7 @@ impl source::Host for Imports {
             Err(what) => return Ok(Err(types::Error::Missing(what))),
         };
         match open_declared(&self.sources, &*self.grants, id) {
-            Ok(_) => Ok(Ok(self.handle(id)?)),
+            Ok(source) => Ok(Ok(self.table.push(Granted { id, source })?)),
             Err(error) => {
                 self.sources.write().forget_last(id);
                 Ok(Err(contract_error(error)))
@@ -314,7 +362,10 @@ impl source::HostSource for Imports {
             return Ok(Err(types::Error::Io(what)));
         }
         let mut bytes = vec![0; length as usize];
-        Ok(source.read_at(offset, &mut bytes).map(|()| bytes).map_err(contract_error))
+        let before = self.ticks.load(Ordering::Relaxed);
+        let answer = source.read_at(offset, &mut bytes);
+        self.storage_ticks += self.ticks.load(Ordering::Relaxed) - before;
+        Ok(answer.map(|()| bytes).map_err(contract_error))
     }
 
     fn write(
@@ -365,6 +416,13 @@ impl source::HostSource for Imports {
     fn drop(&mut self, this: Resource<Granted>) -> Result<()> {
         self.table.delete(this)?;
         Ok(())
+    }
+}
+
+impl secret::Host for Imports {
+    fn keep(&mut self, key: Vec<u8>) -> Result<core::result::Result<u32, types::Error>> {
+        let kept = self.sources.write().keep_secret(&key);
+        Ok(kept.map_err(types::Error::Unsupported))
     }
 }
 

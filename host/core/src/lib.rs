@@ -66,8 +66,11 @@ mod write;
 pub use check::digest_length;
 pub use disk::{CHAIN_LIMIT, Disk, Layer};
 pub use error::{Error, FormatError, FormatErrorKind, Result};
-pub use image::{Image, NewImage, OpenImage};
-pub use plan::{Block, BlockDigest, Codec, DigestKind, Piece, PieceKind, Pieces, SourceKey};
+pub use image::{Image, NewImage, OnProgress, OpenImage};
+pub use plan::{
+    Block, BlockDigest, Cipher, Codec, DigestKind, Encryption, Needs, Piece, PieceKind, Pieces,
+    SourceKey, Window,
+};
 pub use plugin::Plugin;
 pub use runtime::{Limits, Runtime};
 pub use source::{Access, Grants, NoGrants, Source, SourceError, write_zeroes};

@@ -6,7 +6,7 @@ use core::hash::{Hash, Hasher};
 
 use smallvec::SmallVec;
 
-pub use crate::contract::format::{Codec, DigestKind};
+pub use crate::contract::format::{Cipher, Codec, DigestKind};
 
 /// The pieces of a read, in order. Short plans need no allocation.
 pub type Pieces = SmallVec<[Piece; 4]>;
@@ -98,6 +98,43 @@ pub struct Block {
     pub codec: Codec,
     /// What to check.
     pub digest: Option<BlockDigest>,
+    /// What decoding it needs beside its bytes; usually nothing.
+    pub needs: Option<Arc<Needs>>,
+}
+
+/// What decoding a block needs beside its stored bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Needs {
+    /// How the stored bytes are encrypted, if they are.
+    pub encryption: Option<Encryption>,
+    /// Where a deflate stream is entered in its middle.
+    pub window: Option<Window>,
+}
+
+/// How stored bytes are encrypted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encryption {
+    /// Which cipher.
+    pub cipher: Cipher,
+    /// Which key: [`crate::Disk::secret`].
+    pub key: u32,
+    /// The initialisation vector.
+    pub vector: Arc<[u8]>,
+    /// What authenticates the bytes; empty where the cipher has none.
+    pub tag: Arc<[u8]>,
+}
+
+/// What was decoded just before a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// So many low bits of the block's first byte belong to it.
+    pub bits: u8,
+    /// The source that holds it.
+    pub source: SourceKey,
+    /// Byte offset in that source.
+    pub offset: u64,
+    /// Length in bytes.
+    pub length: u32,
 }
 
 /// Blocks are told apart by where they lie.

@@ -142,6 +142,7 @@ fn unknown(name: &str) -> format::Description {
         title: String::new(),
         version: String::new(),
         extensions: Vec::new(),
+        folder_entry: None,
         can_write: false,
         can_create: false,
     }

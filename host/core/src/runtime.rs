@@ -85,6 +85,7 @@ impl Runtime {
         let mut linker = Linker::new(&engine);
         contract::types::add_to_linker::<_, HasSelf<_>>(&mut linker, |imports| imports)?;
         contract::source::add_to_linker::<_, HasSelf<_>>(&mut linker, |imports| imports)?;
+        contract::secret::add_to_linker::<_, HasSelf<_>>(&mut linker, |imports| imports)?;
         contract::log::add_to_linker::<_, HasSelf<_>>(&mut linker, |imports| imports)?;
         Ok(Self { engine, linker, limits, ticks: Arc::default() })
     }

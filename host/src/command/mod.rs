@@ -6,11 +6,13 @@ mod check;
 mod convert;
 mod create;
 mod info;
+mod key;
 mod kvm;
 mod map;
 mod output;
 mod overlay;
 mod plugin;
+mod plugin_test;
 mod probe;
 mod serve;
 mod writable;
@@ -87,6 +89,10 @@ struct ImageArguments {
     /// A setting of the format's plugin.
     #[arg(long = "option", value_name = "NAME=VALUE", value_parser = setting)]
     settings: Vec<(String, String)>,
+    /// A key, or a password in the file's first line, for an encrypted image; - reads it
+    /// from the terminal. May be given more than once.
+    #[arg(long, value_name = "FILE")]
+    key_file: Vec<PathBuf>,
 }
 
 fn setting(text: &str) -> Result<(String, String), String> {
@@ -115,19 +121,21 @@ impl ImageArguments {
         self.open_for(engine, Access::Read)
     }
 
-    fn options(&self) -> OpenOptions {
-        OpenOptions {
+    fn options(&self) -> Result<OpenOptions> {
+        Ok(OpenOptions {
             format: self.format.clone(),
             parent_format: self.parent_format.clone(),
             allow: self.allow.clone(),
             snapshot: self.snapshot.clone(),
             settings: self.settings.clone(),
+            keys: self.key_file.iter().map(|file| key::read(file)).collect::<Result<_>>()?,
+            on_progress: Some(output::preparation(&self.name())),
             ..OpenOptions::default()
-        }
+        })
     }
 
     fn open_for(&self, engine: &Engine, access: Access) -> Result<Image> {
-        let options = OpenOptions { access, ..self.options() };
+        let options = OpenOptions { access, ..self.options()? };
         let shown = self.image.display().to_string();
         if shown.contains("://") && !self.image.exists() {
             bail!("{shown}: images are files and block devices so far; URLs are not opened yet");

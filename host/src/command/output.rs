@@ -2,9 +2,11 @@
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
+use std::sync::Arc;
 
 use anyhow::Result;
-use indicatif::{ProgressBar, ProgressStyle};
+use fumehood::Progress;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 /// Prints `fumehood: WHAT: why: and why that`.
@@ -83,4 +85,25 @@ pub fn progress(length: u64) -> ProgressBar {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
     }
+}
+
+/// Shows on a terminal's stderr how far a plugin has come that must read much of the
+/// image `name` before it can be opened.
+pub fn preparation(name: &str) -> Progress {
+    let bar = ProgressBar::hidden();
+    let shown = std::io::stderr().is_terminal();
+    let template = "reading {msg} {bar:40} {percent}%, {eta} left";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar.set_message(printable(name));
+    let show = move |done: u64, total: u64| {
+        if shown && bar.is_hidden() {
+            bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
+        bar.set_length(total);
+        bar.set_position(done);
+        true
+    };
+    Progress(Arc::new(show))
 }

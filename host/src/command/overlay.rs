@@ -213,7 +213,7 @@ pub struct Compact {
 
 pub fn compact(engine: &Engine, arguments: &Compact) -> Result<ExitCode> {
     let interrupted = interrupt_flag()?;
-    let options = arguments.image.options();
+    let options = arguments.image.options()?;
     let image = arguments.image.open(engine)?;
     let bar = output::progress(image.disks().first().map_or(0, |disk| disk.size));
     drop(image);

@@ -9,7 +9,7 @@ use fumehood::core::Plugin;
 use fumehood::{Engine, PluginFile};
 use serde::Serialize;
 
-use super::output;
+use super::{output, plugin_test};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -33,6 +33,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Put a plugin through the conformance tests.
+    Test(plugin_test::Arguments),
     /// Compile a plugin ahead of time, for hosts without a compiler.
     Compile {
         /// The plugin: a .wasm file.
@@ -54,6 +56,7 @@ struct Report {
     title: String,
     version: String,
     extensions: Vec<String>,
+    folder_entry: Option<String>,
     can_write: bool,
     can_create: bool,
 }
@@ -66,6 +69,7 @@ impl Report {
             title: output::printable(&description.title),
             version: output::printable(&description.version),
             extensions: description.extensions.clone(),
+            folder_entry: description.folder_entry.as_deref().map(output::printable),
             can_write: description.can_write,
             can_create: description.can_create,
         }
@@ -97,6 +101,7 @@ pub fn run(engine: &Engine, arguments: &Arguments) -> Result<ExitCode> {
     match &arguments.command {
         Command::List { json } => list(engine, *json)?,
         Command::Inspect { file, json } => inspect(engine, file, *json)?,
+        Command::Test(arguments) => return plugin_test::run(engine, arguments),
         Command::Compile { file, out, target } => {
             let compiled = fumehood::precompile(file, target.as_deref())?;
             std::fs::write(out, compiled).with_context(|| out.display().to_string())?;
@@ -112,7 +117,7 @@ fn list(engine: &Engine, json: bool) -> Result<()> {
     }
     for plugin in plugins {
         let Report { name, title, version, .. } = &plugin;
-        println!("{name:<10}{version:<9}{:<21}{title}", plugin.abilities());
+        println!("{name:<16}{version:<9}{:<21}{title}", plugin.abilities());
     }
     Ok(())
 }

@@ -7,8 +7,9 @@ use fumehood_core::{Block, Disk, digest_length};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
-use super::decode;
+use super::decrypt::decrypt;
 use super::sandbox::{DecoderModule, Sandbox};
+use super::{decode, inflate};
 use crate::error::{Error, Result};
 
 /// A bounded cache of decoded blocks. Two readers of one block decode it once.
@@ -84,13 +85,13 @@ fn decode_into(sandbox: &Sandbox, disk: &Disk, block: &Block, out: &mut [u8]) ->
         }
         let stored = &mut stored[..length + behind];
         source.read_at(block.offset, stored)?;
-        let (stored, digest_behind) = stored.split_at(length);
-        decode::decode(sandbox, block.codec, stored, out)
+        let (stored, digest_behind) = stored.split_at_mut(length);
+        decode_stored(sandbox, disk, block, stored, out)
             .and_then(|()| match &block.digest {
                 None => Ok(()),
                 Some(digest) => {
                     let expected = digest.value.as_deref().unwrap_or(digest_behind);
-                    let bytes = if digest.over_decoded { &*out } else { stored };
+                    let bytes = if digest.over_decoded { &*out } else { &*stored };
                     decode::check_digest(digest.kind, bytes, expected)
                 }
             })
@@ -100,4 +101,28 @@ fn decode_into(sandbox: &Sandbox, disk: &Disk, block: &Block, out: &mut [u8]) ->
                 what,
             })
     })
+}
+
+/// Decrypts the stored bytes where they are encrypted, and decodes them.
+fn decode_stored(
+    sandbox: &Sandbox,
+    disk: &Disk,
+    block: &Block,
+    stored: &mut [u8],
+    out: &mut [u8],
+) -> Result<(), String> {
+    let Some(needs) = &block.needs else {
+        return decode::decode(sandbox, block.codec, stored, out);
+    };
+    if let Some(encryption) = &needs.encryption {
+        let key = disk.secret(block.source.layer, encryption.key);
+        decrypt(encryption, &key.ok_or("its key is not there")?, stored)?;
+    }
+    let Some(window) = &needs.window else {
+        return decode::decode(sandbox, block.codec, stored, out);
+    };
+    let mut before = vec![0; window.length as usize];
+    let read = disk.read_source(window.source, window.offset, &mut before);
+    read.map_err(|error| format!("what comes before it cannot be read: {error}"))?;
+    inflate::resume(window.bits, &before, stored, out)
 }

@@ -5,8 +5,8 @@
 //! stored bytes say; nothing here allocates by what they say.
 
 use fumehood_core::{Codec, DigestKind};
-use zune_inflate::{DeflateDecoder, DeflateOptions};
 
+use super::inflate::inflate;
 use super::sandbox::Sandbox;
 use crate::digest::{Hasher, digest_name, hex};
 
@@ -28,30 +28,19 @@ pub(super) fn decode(
         Codec::Identity => Err(format!("{} bytes stored for {}", stored.len(), out.len())),
         Codec::Deflate => inflate(false, stored, out),
         Codec::Zlib => inflate(true, stored, out),
-        Codec::Zstd => sandbox.zstd(stored, out),
+        Codec::Lz4 => match lz4_flex::block::decompress_into(stored, out) {
+            Ok(length) if length == out.len() => Ok(()),
+            Ok(length) => Err(format!("it decodes to {length} bytes, not {}", out.len())),
+            Err(error) => Err(format!("its LZ4 block is corrupt: {error}")),
+        },
+        Codec::Zstd
+        | Codec::Lzo
+        | Codec::Bzip2
+        | Codec::Xz
+        | Codec::Lzma2
+        | Codec::Lzfse
+        | Codec::Adc => sandbox.decode(codec, stored, out),
     }
-}
-
-/// Inflates with the checksum compared where there is one. Bytes behind the stream
-/// are not looked at.
-fn inflate(header: bool, stored: &[u8], out: &mut [u8]) -> Result<(), String> {
-    let options = DeflateOptions::default().set_limit(out.len()).set_size_hint(out.len());
-    let mut decoder = DeflateDecoder::new_with_options(stored, options);
-    let inflated = if header { decoder.decode_zlib() } else { decoder.decode_deflate() };
-    let inflated = match inflated {
-        Ok(bytes) => bytes,
-        Err(error) => {
-            return Err(format!(
-                "its deflate stream is corrupt: {}",
-                format!("{:?}", error.error).trim()
-            ));
-        }
-    };
-    if inflated.len() != out.len() {
-        return Err(format!("it inflates to {} bytes, not {}", inflated.len(), out.len()));
-    }
-    out.copy_from_slice(&inflated);
-    Ok(())
 }
 
 /// Compares the digest of `bytes`; checksums are little-endian.
@@ -130,6 +119,14 @@ mod tests {
         for (kind, expected) in [
             (DigestKind::Adler32, 0x5bdc_0fda_u32.to_le_bytes().to_vec()),
             (DigestKind::Crc32, 0x414f_a339_u32.to_le_bytes().to_vec()),
+            (DigestKind::Crc32Plain, (!0x414f_a339_u32).to_le_bytes().to_vec()),
+            (DigestKind::Crc32c, 0x2262_0404_u32.to_le_bytes().to_vec()),
+            (DigestKind::Crc64, 0x5b5e_b8c2_e54a_a1c4_u64.to_le_bytes().to_vec()),
+            (DigestKind::Xxh64, 0x0b24_2d36_1fda_71bc_u64.to_le_bytes().to_vec()),
+            (
+                DigestKind::Xxh128,
+                0xddd6_5020_5ca3_e7fa_24a1_cc2e_3a8a_7651_u128.to_le_bytes().to_vec(),
+            ),
             (DigestKind::Md5, md5.to_vec()),
         ] {
             let text = b"The quick brown fox jumps over the lazy dog";

@@ -5,6 +5,8 @@
 
 mod blocks;
 mod decode;
+mod decrypt;
+mod inflate;
 mod sandbox;
 mod write;
 

@@ -1,7 +1,7 @@
-//! Zstandard, decoded in the sandbox.
+//! Codecs whose decoders are not memory-safe, decoded in the sandbox.
 //!
-//! A decoder that is fast is unsafe, and frames are hostile bytes. So the decoder is a
-//! Wasm module too: memory and time are limited, and whatever a frame does to it, that
+//! A decoder that is fast is unsafe, and blocks are hostile bytes. So the decoders are a
+//! Wasm module too: memory and time are limited, and whatever a block does to it, that
 //! block is an error and the instance is thrown away. The bytes are copied in and out,
 //! which is a small part of what decoding them takes.
 //!
@@ -15,7 +15,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use fumehood_core::Runtime;
+use fumehood_core::{Codec, Runtime};
 use wasmtime::{
     InstancePre, Linker, Memory, Module, Store, StoreLimits, StoreLimitsBuilder, Trap, TypedFunc,
 };
@@ -78,16 +78,16 @@ impl Sandbox {
         Self { module, idle: Mutex::default() }
     }
 
-    /// Fills `out` with what the frame at the head of `stored` decodes to.
+    /// Fills `out` with what the stream at the head of `stored` decodes to.
     ///
     /// # Errors
     /// What is wrong with it, in words.
-    pub(super) fn zstd(&self, stored: &[u8], out: &mut [u8]) -> Result<(), String> {
+    pub(super) fn decode(&self, codec: Codec, stored: &[u8], out: &mut [u8]) -> Result<(), String> {
         let mut instance = match self.take() {
             Some(instance) => instance,
             None => self.module.instance()?,
         };
-        instance.zstd(stored, out)?;
+        instance.decode(codec, stored, out)?;
         // One that failed is not used again, whatever it failed of.
         self.give_back(instance);
         Ok(())
@@ -121,7 +121,7 @@ struct Instance {
     memory: Memory,
     input: TypedFunc<u32, u32>,
     output: TypedFunc<u32, u32>,
-    zstd: TypedFunc<(u32, u32), i32>,
+    instance: wasmtime::Instance,
 }
 
 impl Instance {
@@ -140,32 +140,35 @@ impl Instance {
             memory: memory.ok_or_else(|| wasmtime::Error::msg("it exports no memory"))?,
             input: instance.get_typed_func(&mut store, "input")?,
             output: instance.get_typed_func(&mut store, "output")?,
-            zstd: instance.get_typed_func(&mut store, "zstd")?,
+            instance,
             store,
             deadline,
         })
     }
 
-    fn zstd(&mut self, stored: &[u8], out: &mut [u8]) -> Result<(), String> {
-        let decoded = self.call(stored, out).map_err(|error| told(&error))?;
+    fn decode(&mut self, codec: Codec, stored: &[u8], out: &mut [u8]) -> Result<(), String> {
+        let (export, name) = names(codec)?;
+        let decoded = self.call(export, stored, out).map_err(|error| told(&error))?;
         match (usize::try_from(decoded), decoded) {
             (Ok(length), _) if length == out.len() => Ok(()),
             (Ok(length), _) => Err(format!("it decodes to {length} bytes, not {}", out.len())),
             (_, -2) => Err(format!("it decodes to more than {} bytes", out.len())),
-            (_, -3) => Err("the checksum of its Zstandard frame is another".into()),
-            _ => Err(format!("its Zstandard frame is corrupt or passes {} bytes", out.len())),
+            (_, -3) => Err(format!("the checksum of its {name} is another")),
+            _ => Err(format!("its {name} is corrupt or passes {} bytes", out.len())),
         }
     }
 
     /// Copies the frame in, has it decoded, and copies as much out as `out` holds.
     /// The addresses are the module's, so they are not trusted.
-    fn call(&mut self, stored: &[u8], out: &mut [u8]) -> wasmtime::Result<i32> {
+    fn call(&mut self, export: &str, stored: &[u8], out: &mut [u8]) -> wasmtime::Result<i32> {
         let (length, most) = (u32::try_from(stored.len())?, u32::try_from(out.len())?);
         self.store.set_epoch_deadline(self.deadline);
         let input = self.input.call(&mut self.store, length)?;
         let output = self.output.call(&mut self.store, most)?;
         self.memory.write(&mut self.store, input as usize, stored)?;
-        let decoded = self.zstd.call(&mut self.store, (length, most))?;
+        let decode: TypedFunc<(u32, u32), i32> =
+            self.instance.get_typed_func(&mut self.store, export)?;
+        let decoded = decode.call(&mut self.store, (length, most))?;
         if usize::try_from(decoded).is_ok_and(|length| length == out.len()) {
             self.memory.read(&self.store, output as usize, out)?;
         }
@@ -176,6 +179,20 @@ impl Instance {
     fn memory(&self) -> usize {
         self.memory.data_size(&self.store)
     }
+}
+
+/// The export that decodes `codec`, and what users call its data.
+fn names(codec: Codec) -> Result<(&'static str, &'static str), String> {
+    Ok(match codec {
+        Codec::Zstd => ("zstd", "Zstandard frame"),
+        Codec::Lzo => ("lzo", "LZO block"),
+        Codec::Bzip2 => ("bzip2", "bzip2 stream"),
+        Codec::Xz => ("xz", "xz stream"),
+        Codec::Lzma2 => ("lzma2", "LZMA2 stream"),
+        Codec::Lzfse => ("lzfse", "LZFSE stream"),
+        Codec::Adc => ("adc", "ADC block"),
+        other => return Err(format!("{other:?} is not decoded in the sandbox")),
+    })
 }
 
 /// Why a call did not come back.

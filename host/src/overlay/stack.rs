@@ -3,6 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
+use crate::container::format_of;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 
@@ -39,7 +40,7 @@ pub fn layers(disk: &Disk) -> Result<Vec<LayerInfo>> {
             let (data, zero) = count(&alone)?;
             Ok(LayerInfo {
                 path: path.clone(),
-                format: layer.image.plugin().name().to_owned(),
+                format: format_of(&layer.image),
                 disk_size: alone.size(),
                 file_size: metadata.len(),
                 allocated: metadata.blocks() * 512,

@@ -1,11 +1,14 @@
-//! Sources: files, block devices, sets of split parts, and scratch.
+//! Sources: files, block devices, sets of split parts, files inside containers, and
+//! scratch.
 
 mod file;
 mod lock;
+mod nested;
 mod scratch;
 mod split;
 
 pub use file::FileSource;
+pub(crate) use nested::NestedSource;
 pub(crate) use scratch::ScratchSource;
 pub use split::SplitSource;
 

@@ -64,6 +64,7 @@ impl Format for Ewf {
             title: "Expert Witness / EnCase evidence file",
             version: env!("CARGO_PKG_VERSION"),
             extensions: &["e01", "s01"],
+            folder_entry: None,
             can_write: false,
             can_create: false,
         }

@@ -167,30 +167,17 @@ fn tail_length(segment: &Segment, start: u64, stored: u32, wanted: u32, chunk: u
 }
 
 fn zlib(segment: &Segment, offset: u64, stored_length: u32, decoded_length: u32) -> Content {
-    Content::Encoded(Encoded {
-        source: segment.id,
-        offset,
-        stored_length,
-        codec: Codec::Zlib,
-        decoded_length,
-        skip: 0,
-        // The stream ends in its own Adler-32.
-        digest: None,
-    })
+    // The stream ends in its own Adler-32.
+    Content::Encoded(Encoded::new(segment.id, offset, stored_length, Codec::Zlib, decoded_length))
 }
 
 fn raw(segment: &Segment, offset: u64, length: u32) -> Content {
     Content::Encoded(Encoded {
-        source: segment.id,
-        offset,
-        stored_length: length,
-        codec: Codec::Identity,
-        decoded_length: length,
-        skip: 0,
         digest: Some(Digest {
             kind: DigestKind::Adler32,
             value: DigestValue::Follows,
             over_decoded: true,
         }),
+        ..Encoded::new(segment.id, offset, length, Codec::Identity, length)
     })
 }

@@ -84,6 +84,7 @@ impl Format for Qcow2 {
             title: "QEMU copy-on-write disk v2 and v3",
             version: env!("CARGO_PKG_VERSION"),
             extensions: &["qcow2", "qcow"],
+            folder_entry: None,
             can_write: true,
             can_create: true,
         }

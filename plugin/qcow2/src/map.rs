@@ -163,16 +163,9 @@ impl Walk {
 
     fn push_encoded(&mut self, offset: u64, stored_length: u32) {
         let cluster_size = self.map.geometry.cluster_size();
-        let encoded = Encoded {
-            source: 0,
-            offset,
-            stored_length,
-            codec: self.map.codec,
-            // At most 2 MiB.
-            decoded_length: cluster_size as u32,
-            skip: 0,
-            digest: None,
-        };
+        // At most 2 MiB.
+        let decoded_length = cluster_size as u32;
+        let encoded = Encoded::new(0, offset, stored_length, self.map.codec, decoded_length);
         self.push(cluster_size, Content::Encoded(encoded));
     }
 

@@ -29,6 +29,7 @@ impl Format for Raw {
             title: "Raw disk",
             version: env!("CARGO_PKG_VERSION"),
             extensions: &["raw", "img", "dd"],
+            folder_entry: None,
             can_write: true,
             can_create: true,
         }

@@ -9,14 +9,15 @@ use core::cell::RefCell;
 use core::marker::PhantomData;
 
 use self::bindings::exports::fumehood::disk::format as wit;
-use self::bindings::fumehood::disk::{log, source, types};
+use self::bindings::fumehood::disk::{log, secret, source, types};
 use crate::error::{Error, Result};
 use crate::extent::{
-    Codec, Content, Digest, DigestKind, DigestValue, Encoded, Extent, Placement, Stored,
+    Cipher, Codec, Content, Digest, DigestKind, DigestValue, Encoded, Encryption, Extent, Placement,
+    Stored, Window,
 };
 use crate::format::{
     Confidence, Contents, CreateOptions, Disk, DiskInfo, Encoding, Finding, Format, Glimpse, Image,
-    ImageInfo, Key, OpenOptions, Parent, SnapshotInfo,
+    ImageInfo, Key, OpenOptions, Parent, Progress, SnapshotInfo,
 };
 use crate::source::{Access, Host, Level, Source, SourceHandle};
 
@@ -45,6 +46,7 @@ impl<F: Format + 'static> wit::Guest for Component<F> {
             title: description.title.into(),
             version: description.version.into(),
             extensions: description.extensions.iter().map(ToString::to_string).collect(),
+            folder_entry: description.folder_entry.map(Into::into),
             can_write: description.can_write,
             can_create: description.can_create,
         }
@@ -108,6 +110,11 @@ fn seed(bytes: &[u8]) -> Result<[u8; 32]> {
 pub struct OpenImage(Box<dyn Image>);
 
 impl wit::GuestImage for OpenImage {
+    fn prepare(&self) -> core::result::Result<wit::Progress, types::Error> {
+        let Progress { done, total } = self.0.prepare()?;
+        Ok(wit::Progress { done, total })
+    }
+
     fn info(&self) -> wit::ImageInfo {
         let ImageInfo { details, documents, snapshots, warnings } = self.0.info();
         let snapshots = snapshots.into_iter().map(Into::into).collect();
@@ -243,6 +250,9 @@ impl Host for Imported {
     fn declare(&self, reference: &str) -> Result<u32> {
         Ok(source::declare(reference)?)
     }
+    fn keep_secret(&self, key: &[u8]) -> Result<u32> {
+        Ok(secret::keep(key)?)
+    }
     fn log(&self, level: Level, message: &str) {
         let level = match level {
             Level::Debug => log::Level::Debug,
@@ -297,6 +307,11 @@ impl From<DigestKind> for wit::DigestKind {
         match kind {
             DigestKind::Adler32 => Self::Adler32,
             DigestKind::Crc32 => Self::Crc32,
+            DigestKind::Crc32Plain => Self::Crc32Plain,
+            DigestKind::Crc32c => Self::Crc32c,
+            DigestKind::Crc64 => Self::Crc64,
+            DigestKind::Xxh64 => Self::Xxh64,
+            DigestKind::Xxh128 => Self::Xxh128,
             DigestKind::Md5 => Self::Md5,
             DigestKind::Sha1 => Self::Sha1,
             DigestKind::Sha256 => Self::Sha256,
@@ -311,6 +326,13 @@ impl From<Codec> for wit::Codec {
             Codec::Deflate => Self::Deflate,
             Codec::Zlib => Self::Zlib,
             Codec::Zstd => Self::Zstd,
+            Codec::Lz4 => Self::Lz4,
+            Codec::Lzo => Self::Lzo,
+            Codec::Bzip2 => Self::Bzip2,
+            Codec::Xz => Self::Xz,
+            Codec::Lzma2 => Self::Lzma2,
+            Codec::Lzfse => Self::Lzfse,
+            Codec::Adc => Self::Adc,
         }
     }
 }
@@ -340,7 +362,27 @@ impl From<Encoded> for wit::Encoded {
             decoded_length: encoded.decoded_length,
             skip: encoded.skip,
             digest,
+            encryption: encoded.encryption.map(Into::into),
+            window: encoded.window.map(Into::into),
         }
+    }
+}
+
+impl From<Encryption> for wit::Encryption {
+    fn from(encryption: Encryption) -> Self {
+        let Encryption { cipher, key, vector, tag } = encryption;
+        let cipher = match cipher {
+            Cipher::AesCbc => wit::Cipher::AesCbc,
+            Cipher::AesGcm => wit::Cipher::AesGcm,
+        };
+        Self { cipher, key, vector, tag }
+    }
+}
+
+impl From<Window> for wit::Window {
+    fn from(window: Window) -> Self {
+        let Window { bits, source, offset, length } = window;
+        Self { bits, source, offset, length }
     }
 }
 

@@ -57,7 +57,7 @@ pub struct Encoded {
     /// Byte offset of the encoded block in it.
     pub offset: u64,
     /// Bytes to read. An upper bound for codecs that mark their own end (all
-    /// but [`Codec::Identity`]).
+    /// but [`Codec::Identity`], [`Codec::Lz4`] and [`Codec::Adc`]).
     pub stored_length: u32,
     /// How it is encoded.
     pub codec: Codec,
@@ -67,13 +67,76 @@ pub struct Encoded {
     pub skip: u32,
     /// For the host to check.
     pub digest: Option<Digest>,
+    /// How the stored bytes are encrypted, if they are.
+    pub encryption: Option<Encryption>,
+    /// Where a deflate stream is entered in its middle.
+    pub window: Option<Window>,
+}
+
+impl Encoded {
+    /// A block of `source` that is neither encrypted nor carries a digest, from the
+    /// beginning of its `decoded_length` bytes.
+    pub fn new(
+        source: u32,
+        offset: u64,
+        stored_length: u32,
+        codec: Codec,
+        decoded_length: u32,
+    ) -> Self {
+        Self {
+            source,
+            offset,
+            stored_length,
+            codec,
+            decoded_length,
+            skip: 0,
+            digest: None,
+            encryption: None,
+            window: None,
+        }
+    }
+}
+
+/// A cipher, with a key of 16 or 32 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cipher {
+    /// AES in CBC mode, whole blocks, no padding; a vector of 16 bytes.
+    AesCbc,
+    /// AES in Galois/Counter mode: a vector of 12 or 16 bytes, a tag of 16.
+    AesGcm,
+}
+
+/// How stored bytes are encrypted. The host decrypts them, then decodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encryption {
+    /// Which cipher.
+    pub cipher: Cipher,
+    /// What [`crate::Host::keep_secret`] answered.
+    pub key: u32,
+    /// The initialisation vector.
+    pub vector: Vec<u8>,
+    /// Empty where the cipher has none.
+    pub tag: Vec<u8>,
+}
+
+/// Where a decoder goes on in the middle of a [`Codec::Deflate`] stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// So many low bits of the first stored byte belong to what came before.
+    pub bits: u8,
+    /// The source that holds what was decoded just before.
+    pub source: u32,
+    /// Byte offset in it.
+    pub offset: u64,
+    /// Its length, at most 32 KiB.
+    pub length: u32,
 }
 
 /// How a block is encoded. Codecs are the host's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Codec {
-    /// Stored as it is; used where the bytes carry a digest.
+    /// Stored as it is; used where the bytes are encrypted or carry a digest.
     Identity,
     /// Raw deflate (RFC 1951).
     Deflate,
@@ -81,6 +144,20 @@ pub enum Codec {
     Zlib,
     /// One Zstandard frame.
     Zstd,
+    /// One LZ4 block, without a frame around it.
+    Lz4,
+    /// One LZO1X block.
+    Lzo,
+    /// One bzip2 stream, or several in a row.
+    Bzip2,
+    /// One stream of the .xz format.
+    Xz,
+    /// The chunks of LZMA2 up to its end mark, as in a block of the .xz format.
+    Lzma2,
+    /// LZFSE blocks up to the end mark, LZVN ones among them.
+    Lzfse,
+    /// Apple Data Compression.
+    Adc,
 }
 
 /// A digest over one block.
@@ -109,6 +186,14 @@ pub enum DigestValue {
 pub enum DigestKind {
     Adler32,
     Crc32,
+    /// CRC-32 without the inversion at the end.
+    Crc32Plain,
+    /// CRC-32 by Castagnoli's polynomial.
+    Crc32c,
+    /// CRC-64 of ECMA-182, reflected, as in xz.
+    Crc64,
+    Xxh64,
+    Xxh128,
     Md5,
     Sha1,
     Sha256,

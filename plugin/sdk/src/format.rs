@@ -20,6 +20,9 @@ pub struct Description {
     pub version: &'static str,
     /// File name endings, lower case, no dot.
     pub extensions: &'static [&'static str],
+    /// In an image that is a folder, the file by which it is opened: the operator may
+    /// name the folder alone.
+    pub folder_entry: Option<&'static str>,
     /// Whether [`Disk::place`] and its kin work.
     pub can_write: bool,
     /// Whether [`Format::create`] works.
@@ -285,8 +288,34 @@ pub trait Format {
     }
 }
 
+/// How far [`Image::prepare`] has come, in whatever unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// What is done.
+    pub done: u64,
+    /// What there is to do; equal to `done` at the end.
+    pub total: u64,
+}
+
+impl Progress {
+    /// Nothing is left to do.
+    pub const DONE: Self = Self { done: 0, total: 0 };
+}
+
 /// An opened image.
 pub trait Image {
+    /// Learns, one step at a time, what takes longer than a call may: scans an archive,
+    /// notes where a compressed stream can be entered. The host calls it until it is
+    /// done, before anything else. What it learns belongs in the scratch, so that the
+    /// next open is done at the first step.
+    ///
+    /// A step should take a tenth of a second or so: report often, finish soon.
+    ///
+    /// # Errors
+    /// As [`Format::open`].
+    fn prepare(&self) -> Result<Progress> {
+        Ok(Progress::DONE)
+    }
     /// What is known of the image as a whole.
     fn info(&self) -> ImageInfo;
     /// Its disks, in a stable order.

@@ -41,11 +41,12 @@ mod runtime;
 
 pub use error::{Error, Result};
 pub use extent::{
-    Codec, Content, Digest, DigestKind, DigestValue, Encoded, Extent, Extents, Placement, Stored,
+    Cipher, Codec, Content, Digest, DigestKind, DigestValue, Encoded, Encryption, Extent, Extents,
+    Placement, Stored, Window,
 };
 pub use format::{
     Confidence, Contents, CreateOptions, Description, Disk, DiskDigest, DiskInfo, Encoding,
-    Finding, Format, Glimpse, Image, ImageInfo, Key, OpenOptions, Parent, SnapshotInfo,
+    Finding, Format, Glimpse, Image, ImageInfo, Key, OpenOptions, Parent, Progress, SnapshotInfo,
 };
 pub use source::{Access, Host, Level, Source, SourceHandle};
 

@@ -104,6 +104,7 @@ impl Source for MemorySource {
 #[derive(Debug, Default)]
 pub struct MemoryHost {
     granted: RefCell<BTreeMap<String, MemorySource>>,
+    secrets: RefCell<Vec<Vec<u8>>>,
     log: RefCell<Vec<String>>,
 }
 
@@ -125,6 +126,11 @@ impl MemoryHost {
         self.log.borrow().clone()
     }
 
+    /// The keys kept so far, by their numbers.
+    pub fn secrets(&self) -> Vec<Vec<u8>> {
+        self.secrets.borrow().clone()
+    }
+
     /// The granted source numbered `id`.
     pub fn source(&self, id: u32) -> Option<MemorySource> {
         self.granted.borrow().values().find(|source| source.id() == id).cloned()
@@ -140,6 +146,14 @@ impl Host for MemoryHost {
     }
     fn declare(&self, reference: &str) -> Result<u32> {
         self.open(reference, Access::Read).map(|source| source.id())
+    }
+    fn keep_secret(&self, key: &[u8]) -> Result<u32> {
+        if !matches!(key.len(), 16 | 32) {
+            return Err(Error::Unsupported(format!("a key of {} bytes", key.len())));
+        }
+        let mut secrets = self.secrets.borrow_mut();
+        secrets.push(key.to_vec());
+        Ok(secrets.len() as u32 - 1)
     }
     fn log(&self, _level: Level, message: &str) {
         self.log.borrow_mut().push(message.to_string());

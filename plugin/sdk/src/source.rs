@@ -99,6 +99,12 @@ pub trait Host {
     /// # Errors
     /// [`Error::Missing`] where the name can never be granted.
     fn declare(&self, reference: &str) -> Result<u32>;
+    /// A number by which extents name a key of 16 or 32 bytes, for the host to decrypt
+    /// with ([`crate::Encryption`]).
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for another length, or more than 1024 keys.
+    fn keep_secret(&self, key: &[u8]) -> Result<u32>;
     /// A line for the operator's log.
     fn log(&self, level: Level, message: &str);
 }

@@ -68,6 +68,7 @@ impl Format for Vhd {
             title: "Virtual PC and Hyper-V virtual hard disk",
             version: env!("CARGO_PKG_VERSION"),
             extensions: &["vhd", "avhd", "vud"],
+            folder_entry: None,
             can_write: true,
             can_create: true,
         }

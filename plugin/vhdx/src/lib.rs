@@ -72,6 +72,7 @@ impl Format for Vhdx {
             title: "Hyper-V virtual hard disk v2",
             version: env!("CARGO_PKG_VERSION"),
             extensions: &["vhdx", "avhdx"],
+            folder_entry: None,
             can_write: true,
             can_create: true,
         }

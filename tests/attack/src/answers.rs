@@ -4,7 +4,10 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use fumehood_plugin::{Codec, Content, Digest, DigestKind, DigestValue, Encoded, Extent, Stored};
+use fumehood_plugin::{
+    Cipher, Codec, Content, Digest, DigestKind, DigestValue, Encoded, Encryption, Extent, Stored,
+    Window,
+};
 
 use crate::hostile;
 use crate::image::Attacker;
@@ -64,21 +67,34 @@ fn block(attack: &str) -> Option<Extent> {
         "block:zstd-bomb" => encoded(SECTOR, |block| {
             (block.codec, block.stored_length) = (Codec::Zstd, 4096);
         }),
+        "block:unkept-key" => encoded(SECTOR, |block| block.encryption = encryption(16)),
+        "block:wrong-vector" => encoded(SECTOR, |block| block.encryption = encryption(15)),
+        "block:giant-window" => deflated(window(0, 0, 1 << 16)),
+        "block:eight-bits" => deflated(window(8, 0, 512)),
+        "block:window-outside-source" => deflated(window(1, u64::MAX, 512)),
+        "block:window-of-zlib" => encoded(SECTOR, |block| {
+            (block.codec, block.window) = (Codec::Zlib, window(0, 0, 512));
+        }),
         _ => return None,
     })
 }
 
+fn deflated(window: Option<Window>) -> Extent {
+    encoded(SECTOR, |block| (block.codec, block.window) = (Codec::Deflate, window))
+}
+
+fn encryption(vector: usize) -> Option<Encryption> {
+    let vector = vec![7; vector];
+    Some(Encryption { cipher: Cipher::AesCbc, key: 7, vector, tag: Vec::new() })
+}
+
+fn window(bits: u8, offset: u64, length: u32) -> Option<Window> {
+    Some(Window { bits, source: 0, offset, length })
+}
+
 /// An extent at the disk's start, in a block of its length, with one thing changed.
 fn encoded(length: u64, change: impl FnOnce(&mut Encoded)) -> Extent {
-    let mut block = Encoded {
-        source: 0,
-        offset: 0,
-        stored_length: length as u32,
-        codec: Codec::Identity,
-        decoded_length: length as u32,
-        skip: 0,
-        digest: None,
-    };
+    let mut block = Encoded::new(0, 0, length as u32, Codec::Identity, length as u32);
     change(&mut block);
     Extent { offset: 0, length, content: Content::Encoded(block) }
 }

@@ -18,6 +18,7 @@ pub fn description(mode: &[u8]) -> Description {
         title: "Attack",
         version: env!("CARGO_PKG_VERSION"),
         extensions: &["attack"],
+        folder_entry: None,
         can_write: true,
         can_create: false,
     };

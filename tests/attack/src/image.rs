@@ -3,9 +3,10 @@
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::cell::Cell;
 
 use fumehood_plugin::{
-    Disk, DiskInfo, Extent, Image, ImageInfo, Placement, Result, SourceHandle, Stored,
+    Disk, DiskInfo, Extent, Image, ImageInfo, Placement, Progress, Result, SourceHandle, Stored,
 };
 
 use crate::{answers, crumbs, exhaust, hostile, writes};
@@ -18,6 +19,8 @@ pub struct Attacker {
     pub writable: bool,
     /// A source that was declared and never opened.
     pub declared: u32,
+    /// So many steps were taken to prepare.
+    pub steps: Cell<u64>,
 }
 
 impl Attacker {
@@ -28,6 +31,24 @@ impl Attacker {
 }
 
 impl Image for Attacker {
+    fn prepare(&self) -> Result<Progress> {
+        let step = self.steps.get() + 1;
+        self.steps.set(step);
+        Ok(match self.attack.as_str() {
+            "prepare:still" => Progress { done: 7, total: 8 },
+            "prepare:backwards" => Progress { done: 1000 - step, total: 1000 },
+            "prepare:endless" => Progress { done: step, total: u64::MAX },
+            "prepare:loop" => {
+                exhaust::run("loop");
+                Progress::DONE
+            }
+            "prepare:reads" => loop {
+                self.main.read(0, 512)?;
+            },
+            _ => Progress::DONE,
+        })
+    }
+
     fn info(&self) -> ImageInfo {
         let mut info = ImageInfo::default();
         if self.attack == "info:escapes" {

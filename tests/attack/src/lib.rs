@@ -30,6 +30,7 @@ mod writes;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::string::String;
+use core::cell::Cell;
 
 use fumehood_plugin::{
     Access, Confidence, Description, Format, Glimpse, Host, Image, OpenOptions, Result,
@@ -79,7 +80,7 @@ impl Format for Attack {
         }
         let declared = references::declared(&attack, &reference, &*host)?;
         let writable = options.access == Access::ReadWrite;
-        Ok(Box::new(Attacker { attack, main, writable, declared }))
+        Ok(Box::new(Attacker { attack, main, writable, declared, steps: Cell::new(0) }))
     }
 }
 

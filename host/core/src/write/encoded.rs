@@ -78,6 +78,7 @@ impl Disk {
             decoded_length: encoding.unit,
             codec: encoding.codec,
             digest: None,
+            needs: None,
         };
         Ok(EncodedWrite { disk: self, range: offset..end, block, _guard: guard })
     }

@@ -39,22 +39,22 @@ fn frame() -> Vec<u8> {
 fn a_frame_decodes_to_its_length_and_nothing_else() {
     let (sandbox, plain, frame) = (sandboxed(), sample(), frame());
     let mut out = vec![0; plain.len()];
-    sandbox.zstd(&frame, &mut out).unwrap();
+    sandbox.decode(Codec::Zstd, &frame, &mut out).unwrap();
     assert_eq!(out, plain);
     let mut padded = frame.clone();
     padded.extend([0xaa; 300]);
     out.fill(0);
-    sandbox.zstd(&padded, &mut out).unwrap();
+    sandbox.decode(Codec::Zstd, &padded, &mut out).unwrap();
     assert_eq!(out, plain, "bytes behind the frame are ignored");
 
-    let longer = sandbox.zstd(&frame, &mut vec![0; plain.len() + 1]).unwrap_err();
+    let longer = sandbox.decode(Codec::Zstd, &frame, &mut vec![0; plain.len() + 1]).unwrap_err();
     assert!(longer.contains("65536 bytes, not 65537"), "{longer}");
-    let shorter = sandbox.zstd(&frame, &mut vec![0; plain.len() - 1]).unwrap_err();
+    let shorter = sandbox.decode(Codec::Zstd, &frame, &mut vec![0; plain.len() - 1]).unwrap_err();
     assert!(shorter.contains("65535 bytes"), "{shorter}");
     for cut in 1..64 {
-        assert!(sandbox.zstd(&frame[..frame.len() - cut], &mut out).is_err());
+        assert!(sandbox.decode(Codec::Zstd, &frame[..frame.len() - cut], &mut out).is_err());
     }
-    assert!(sandbox.zstd(&[], &mut out).is_err());
+    assert!(sandbox.decode(Codec::Zstd, &[], &mut out).is_err());
 }
 
 #[test]
@@ -64,9 +64,9 @@ fn damage_is_an_error_or_changes_nothing_but_bytes() {
     for at in (0..frame.len()).step_by(frame.len() / 500 + 1) {
         let mut damaged = frame.clone();
         damaged[at] ^= 0x55;
-        drop(sandbox.zstd(&damaged, &mut out));
+        drop(sandbox.decode(Codec::Zstd, &damaged, &mut out));
     }
-    sandbox.zstd(&frame, &mut out).unwrap();
+    sandbox.decode(Codec::Zstd, &frame, &mut out).unwrap();
     assert_eq!(out, sample(), "the next frame knows nothing of it");
 }
 
@@ -75,10 +75,10 @@ fn an_instance_is_kept_unless_its_block_failed() {
     let (sandbox, frame) = (sandboxed(), frame());
     let mut out = vec![0; 65536];
     for _ in 0..3 {
-        sandbox.zstd(&frame, &mut out).unwrap();
+        sandbox.decode(Codec::Zstd, &frame, &mut out).unwrap();
         assert_eq!(idle(&sandbox), 1);
     }
-    assert!(sandbox.zstd(&frame[..100], &mut out).is_err());
+    assert!(sandbox.decode(Codec::Zstd, &frame[..100], &mut out).is_err());
     assert_eq!(idle(&sandbox), 0);
 }
 
@@ -91,7 +91,7 @@ fn many_threads_have_an_instance_each_and_keep_few() {
                 let mut out = vec![0; 65536];
                 for _ in 0..8 {
                     out.fill(0);
-                    sandbox.zstd(&frame, &mut out).unwrap();
+                    sandbox.decode(Codec::Zstd, &frame, &mut out).unwrap();
                     assert!(out == sample());
                 }
             });
@@ -127,12 +127,12 @@ fn a_decoder_that_misbehaves_fails_its_block_only() {
         ("(i32.const 131069)", "(i32.const 8)", "out of bounds"),
     ] {
         let sandbox = sandbox_of(&decoder(input, zstd));
-        let failed = sandbox.zstd(&[1; 4], &mut [0; 8]).unwrap_err();
+        let failed = sandbox.decode(Codec::Zstd, &[1; 4], &mut [0; 8]).unwrap_err();
         assert!(failed.contains(words), "{zstd}: {failed}");
         assert_eq!(idle(&sandbox), 0, "{zstd}");
     }
     let sound = sandbox_of(&decoder("(i32.const 0)", "(i32.const 8)"));
-    assert_eq!(sound.zstd(&[1; 4], &mut [9; 8]), Ok(()));
+    assert_eq!(sound.decode(Codec::Zstd, &[1; 4], &mut [9; 8]), Ok(()));
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn a_decoder_that_wants_more_than_a_sandbox_is_not_run() {
         (r#"(module (memory (export "memory") 4096))"#, "does not start"),
         ("(module)", "no memory"),
     ] {
-        let failed = sandbox_of(wat).zstd(&[1; 4], &mut [0; 8]).unwrap_err();
+        let failed = sandbox_of(wat).decode(Codec::Zstd, &[1; 4], &mut [0; 8]).unwrap_err();
         assert!(failed.contains(words), "{failed}");
     }
 }

@@ -1,0 +1,186 @@
+//! Images inside images: a `.vmdk` in an `.ova`, a `.vma` in a `.vma.zst`.
+//!
+//! A container's disks are files. Each is opened as an image in its turn, from a source
+//! that reads through the container, and its disks take the file's place. A file that no
+//! plugin recognises is a raw disk. The format of such an image is written with slashes,
+//! from the outside in: `ova/vmdk`, `compressed/vma`.
+
+use std::sync::Arc;
+
+use fumehood_core::contract::format::{Contents, DiskInfo, ImageInfo};
+use fumehood_core::{self as core, Layer};
+
+use crate::disk::{Disk, Means};
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::image::{OpenOptions, Opening, glimpse_of};
+use crate::source::NestedSource;
+
+/// Containers in containers: `.ova` with `.vmdk.gz` has two, and no one needs many more.
+const DEPTH_LIMIT: usize = 4;
+
+/// An opened image and all that it contains.
+#[derive(Clone)]
+pub(crate) struct Opened {
+    /// The image itself, the outermost.
+    pub image: Arc<core::Image>,
+    /// Its disks, and those of the images in it in the place of files.
+    pub disks: Vec<Layer>,
+    /// Images in it, outer ones first.
+    inner: Vec<Arc<core::Image>>,
+}
+
+/// A format by its name: what comes before the first slash, and what is inside of it.
+pub(crate) fn split_format(format: &str) -> (&str, Option<&str>) {
+    match format.split_once('/') {
+        Some((outer, inner)) => (outer, Some(inner)),
+        None => (format, None),
+    }
+}
+
+/// The format of an image, with that of the containers around it.
+pub(crate) fn format_of(image: &core::Image) -> String {
+    let name = image.plugin().name();
+    let main = image.source(0).ok();
+    let around = main.as_ref().and_then(|main| main.as_any().downcast_ref::<NestedSource>());
+    match around {
+        Some(nested) => format!("{}/{name}", format_of(&nested.disk().core().layers()[0].image)),
+        None => name.to_owned(),
+    }
+}
+
+impl Opened {
+    /// An image that is no container.
+    pub(crate) fn alone(image: Arc<core::Image>) -> Self {
+        let layer = |number| Layer { image: image.clone(), number };
+        let disks = (0..image.disks().len() as u32).map(layer).collect();
+        Self { image, disks, inner: Vec::new() }
+    }
+
+    /// Opens what is in `image`, by what it looks like, or as `format` says.
+    pub(crate) fn all(
+        engine: &Engine,
+        image: Arc<core::Image>,
+        around: &Opening<'_>,
+        options: &OpenOptions,
+        format: Option<&str>,
+    ) -> Result<Self> {
+        let mut opened = Self { image: image.clone(), disks: Vec::new(), inner: Vec::new() };
+        opened.add(engine, &image, around, options, format, 0)?;
+        Ok(opened)
+    }
+
+    fn add(
+        &mut self,
+        engine: &Engine,
+        image: &Arc<core::Image>,
+        around: &Opening<'_>,
+        options: &OpenOptions,
+        format: Option<&str>,
+        depth: usize,
+    ) -> Result<()> {
+        for (number, info) in (0..).zip(image.disks()) {
+            let layer = Layer { image: image.clone(), number };
+            if !matches!(info.contents, Contents::File) {
+                self.disks.push(layer);
+                continue;
+            }
+            if depth == DEPTH_LIMIT {
+                let (name, path) = (&info.name, around.path.display());
+                return Err(Error::Chain(format!(
+                    "{path}: {name} lies in more than {DEPTH_LIMIT} containers"
+                )));
+            }
+            let opening = nested(engine, layer, info, around, options)?;
+            let (outer, inner) = match format.map(split_format) {
+                Some((outer, inner)) => (Some(outer), inner),
+                None => (None, None),
+            };
+            let plugin = match (outer, &opening.glimpse) {
+                (Some(name), _) => engine.plugin(name)?,
+                (None, Some(glimpse)) => match engine.recognise(glimpse)? {
+                    Some(plugin) => plugin,
+                    None => engine.plugin("raw")?,
+                },
+                (None, None) => engine.plugin("raw")?,
+            };
+            let opened = opening.open(engine, plugin, options).map_err(|error| {
+                Error::Contained { name: info.name.clone(), error: Box::new(error) }
+            })?;
+            self.inner.push(opened.clone());
+            self.add(engine, &opened, around, options, inner, depth + 1)?;
+        }
+        Ok(())
+    }
+
+    /// What is known of the image and of all in it.
+    pub(crate) fn info(&self) -> ImageInfo {
+        let mut info = self.image.info().clone();
+        for inner in &self.inner {
+            let ImageInfo { details, documents, snapshots, warnings } = inner.info().clone();
+            info.details.extend(details);
+            info.documents.extend(documents);
+            info.warnings.extend(warnings);
+            if self.inner.len() == 1 {
+                info.snapshots.extend(snapshots);
+            }
+        }
+        info
+    }
+
+    /// What is known of the disks.
+    pub(crate) fn disk_infos(&self) -> Vec<DiskInfo> {
+        let info = |layer: &Layer| layer.image.disks()[layer.number as usize].clone();
+        let name = |layer: &Layer| {
+            let mut info = info(layer);
+            // A disk that has no name of its own is called as the file it lies in.
+            if info.name.is_empty() && !Arc::ptr_eq(&layer.image, &self.image) {
+                info.name = layer.image.source_name(0);
+            }
+            info
+        };
+        self.disks.iter().map(name).collect()
+    }
+
+    /// The format: of the image, and of what lies in it where that is of one format.
+    pub(crate) fn format(&self) -> String {
+        let mut formats: Vec<_> = self.disks.iter().map(|disk| format_of(&disk.image)).collect();
+        formats.dedup();
+        match formats.as_slice() {
+            [format] => format.clone(),
+            _ => self.image.plugin().name().to_owned(),
+        }
+    }
+
+    /// An embedded text of the image, or of one in it.
+    ///
+    /// # Errors
+    /// Where none lists it.
+    pub(crate) fn document(&self, name: &str) -> Result<Vec<u8>> {
+        let lists =
+            |image: &&Arc<core::Image>| image.info().documents.iter().any(|one| one == name);
+        let image = self.inner.iter().find(lists).unwrap_or(&self.image);
+        Ok(image.document(name)?)
+    }
+}
+
+/// How the file in `layer` is opened.
+fn nested<'a>(
+    engine: &Engine,
+    layer: Layer,
+    info: &DiskInfo,
+    around: &Opening<'a>,
+    options: &OpenOptions,
+) -> Result<Opening<'a>> {
+    let OpenOptions { extent_cache, block_cache, .. } = *options;
+    let means = Means { extent_cache, block_cache, decoder: engine.decoder() };
+    let disk = Disk::new(vec![layer], vec![around.path.to_path_buf()], means)?;
+    let main = Arc::new(NestedSource::new(info.name.clone(), disk));
+    Ok(Opening {
+        glimpse: glimpse_of(&*main).ok(),
+        main,
+        path: around.path,
+        policy: around.policy,
+        snapshot: options.snapshot.clone(),
+    })
+}
