@@ -48,6 +48,15 @@ impl Layer {
         self.image.disk_size(self.number)
     }
 
+    /// What the plugin answers about a range, checked by the contract's rules: for who
+    /// wants to look at its answers. Nothing is cached.
+    ///
+    /// # Errors
+    /// What the plugin answered; [`Error::Untrusted`] for a rule that is broken.
+    pub fn ask(&self, offset: u64, length: u64) -> Result<Vec<format::Extent>> {
+        self.extents(offset, length, self.size())
+    }
+
     fn extents(&self, offset: u64, length: u64, size: u64) -> Result<Vec<format::Extent>> {
         let answer = self.image.call_disk(self.number, |disk, store, this| {
             disk.call_extents(store, this, offset, length)

@@ -61,6 +61,7 @@ mod plugin;
 mod runtime;
 mod source;
 mod sync;
+mod wasi;
 mod write;
 
 pub use check::digest_length;

@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::imports::{Imports, clean};
 use crate::runtime::Runtime;
 use crate::source::NoGrants;
+use crate::wasi;
 
 /// A format plugin, ready to open images.
 pub struct Plugin {
@@ -52,8 +53,9 @@ impl Plugin {
     /// the contract; it names the import or export that is wrong.
     pub fn new(runtime: Arc<Runtime>, name: &str, component: &Component) -> Result<Self> {
         check_world(&runtime, name, component)?;
-        let pre = runtime
-            .linker()
+        let mut linker = runtime.linker().clone();
+        wasi::link(&mut linker, component).map_err(|error| refused(name, format!("{error:#}")))?;
+        let pre = linker
             .instantiate_pre(component)
             .and_then(ImageFormatPre::new)
             .map_err(|error| refused(name, format!("{error:#}")))?;
@@ -148,12 +150,12 @@ fn unknown(name: &str) -> format::Description {
     }
 }
 
-/// A plugin imports nothing but its world, and exports the format interface of
+/// A plugin imports nothing but its world (and WASI, which is empty), and exports the format interface of
 /// the version that this host runs.
 fn check_world(runtime: &Runtime, name: &str, component: &Component) -> Result<()> {
     let ty = component.component_type();
     for (import, _) in ty.imports(runtime.engine()) {
-        if !contract::IMPORTS.contains(&import) {
+        if !contract::IMPORTS.contains(&import) && !wasi::is_wasi(import) {
             let world = "fumehood:disk/image-format";
             let reason =
                 format!("it imports {import}, which is not part of {world}@{}", contract::VERSION);

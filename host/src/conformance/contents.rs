@@ -9,8 +9,10 @@ use crate::disk::Disk;
 
 /// Bytes that a disk is read in.
 const STEP: usize = 1 << 20;
-/// A disk is read whole up to this size; of a larger one, parts are compared.
-const WHOLE: u64 = 1 << 30;
+/// To compare it with itself, a disk is read whole up to this size; of a larger one,
+/// [`PARTS`] are.
+const WHOLE: u64 = 8 << 20;
+const PARTS: u64 = 64;
 
 /// Parts read at random are those of a read from the beginning; so are bytes that the
 /// plugin gives itself, if it answers `read` for what it maps.
@@ -92,11 +94,12 @@ pub(super) fn sample(
     for number in 0..image.disks().len() as u32 {
         let disk = bench.disk(image, number)?;
         let mut digest = Sha256::new();
-        let mut buffer = vec![0; STEP];
-        let step = if disk.size() > WHOLE { disk.size() / 64 } else { STEP as u64 };
+        let is_large = disk.size() > WHOLE;
+        let mut buffer = vec![0; if is_large { STEP / 16 } else { STEP }];
+        let step = if is_large { disk.size() / PARTS } else { STEP as u64 };
         let mut at = 0;
         while at < disk.size() {
-            let length = (disk.size() - at).min(STEP as u64) as usize;
+            let length = (disk.size() - at).min(buffer.len() as u64) as usize;
             match disk.read_at(&mut buffer[..length], at) {
                 Ok(()) => digest.update(&buffer[..length]),
                 Err(error) => {

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Verdict;
+use fumehood_core::Layer;
+
 use super::bench::{Bench, Random, in_time, is_clean, passed, told};
 use super::contents::sample;
 use super::mapping::whole;
@@ -85,8 +87,7 @@ fn looked_at(bench: &Bench<'_>) -> Result<Vec<Range<u64>>, String> {
     let main = Arc::new(Altered::whole(bench.main.clone()));
     let opened = bench.open_as(main.clone(), Arc::default()).map_err(told)?;
     for number in 0..opened.image.disks().len() as u32 {
-        let disk = bench.disk(&opened.image, number).map_err(told)?;
-        whole(&disk)?;
+        whole(&Layer { image: opened.image.clone(), number })?;
     }
     Ok(main.ranges())
 }

@@ -1,50 +1,50 @@
 //! Extents: whatever window is asked for, a byte of the disk lies in one place.
 
-use fumehood_core::{Piece, PieceKind};
+use fumehood_core::Layer;
+use fumehood_core::contract::format::{Content, Extent};
 
 use super::Verdict;
 use super::bench::{Bench, Random, passed, told};
-use crate::disk::Disk;
 
-/// The most pieces of a disk that are compared.
-const PIECES_LIMIT: usize = 200_000;
+/// The most extents of a disk that are compared.
+const EXTENTS_LIMIT: usize = 200_000;
 /// The longest window.
 const WINDOW: u64 = 16 << 20;
 
 /// The map of each disk, asked for from its beginning to its end, is the one that random
-/// windows give, each asked of a disk of which nothing is known yet.
+/// windows give. The plugin itself is asked: the host's cache is not between.
 pub(super) fn agrees(bench: &Bench<'_>) -> Verdict {
     let opened = bench.open().map_err(told)?;
     let mut random = bench.random(1);
-    let (mut pieces, mut windows) = (0, 0);
+    let (mut extents, mut windows) = (0, 0);
     for number in 0..opened.image.disks().len() as u32 {
-        let disk = bench.disk(&opened.image, number).map_err(told)?;
-        let (map, end) = whole(&disk)?;
-        pieces += map.len();
+        let layer = Layer { image: opened.image.clone(), number };
+        let (map, end) = whole(&layer)?;
+        extents += map.len();
         if end == 0 {
             continue;
         }
         for _ in 0..bench.options.windows {
             let (offset, length) = window(end, &mut random);
-            let fresh = bench.disk(&opened.image, number).map_err(told)?;
-            compare(&map, &fresh, offset, length)?;
+            compare(&map, &layer, offset, length)?;
             windows += 1;
         }
     }
-    passed(format!("{pieces} extents, {windows} windows"))
+    passed(format!("{extents} extents, {windows} windows"))
 }
 
-/// The pieces of a disk in order, and where they end: at its end, or where there are many.
-pub(super) fn whole(disk: &Disk) -> Result<(Vec<Piece>, u64), String> {
+/// The extents of a disk in order, and where they end: at its end, or where there are
+/// many.
+pub(super) fn whole(layer: &Layer) -> Result<(Vec<Extent>, u64), String> {
+    let size = layer.image.disks()[layer.number as usize].size;
     let (mut map, mut at) = (Vec::new(), 0);
-    while at < disk.size() && map.len() < PIECES_LIMIT {
-        let answer = disk.extents(at, disk.size() - at).map_err(told)?;
-        for piece in &answer {
-            if piece.offset != at || piece.length == 0 {
-                return Err(format!("a gap or an overlap at offset {at}"));
+    while at < size && map.len() < EXTENTS_LIMIT {
+        for extent in layer.ask(at, size - at).map_err(told)? {
+            let end = extent.offset + extent.length;
+            if end > at {
+                at = end;
+                map.push(extent);
             }
-            at += piece.length;
-            map.push(piece.clone());
         }
     }
     Ok((map, at))
@@ -60,43 +60,48 @@ fn window(end: u64, random: &mut Random) -> (u64, u64) {
     (offset, length.min(end - offset))
 }
 
-fn compare(map: &[Piece], disk: &Disk, offset: u64, length: u64) -> Result<(), String> {
+fn compare(map: &[Extent], layer: &Layer, offset: u64, length: u64) -> Result<(), String> {
     let (mut at, end) = (offset, offset + length);
+    // What the map does not reach is not compared.
+    let known_end = map.last().map_or(0, |last| last.offset + last.length);
     while at < end {
-        for piece in &disk.extents(at, end - at).map_err(told)? {
-            let mut from = piece.offset;
-            while from < piece.offset + piece.length {
+        for extent in &layer.ask(at, end - at).map_err(told)? {
+            let mut from = extent.offset;
+            let extent_end = extent.offset + extent.length;
+            while from < extent_end.min(known_end) {
                 let index = map.partition_point(|known| known.offset + known.length <= from);
                 let known = map.get(index).ok_or_else(|| format!("nothing is at {from}"))?;
-                let to = (known.offset + known.length).min(piece.offset + piece.length);
-                let (now, then) = (place(piece, from), place(known, from));
+                let (now, then) = (place(extent, from), place(known, from));
                 if now != then {
                     return Err(format!(
                         "asked about {length} bytes at {offset}, offset {from} is {now}; asked \
                          about all, it is {then}"
                     ));
                 }
-                from = to;
+                from = (known.offset + known.length).min(extent_end);
             }
-            at = piece.offset + piece.length;
+            at = at.max(extent_end);
         }
     }
     Ok(())
 }
 
 /// Where a byte of the disk lies, in words.
-fn place(piece: &Piece, at: u64) -> String {
-    let skip = at - piece.offset;
-    match &piece.kind {
-        PieceKind::Absent => "absent".into(),
-        PieceKind::Zero => "zero".into(),
-        PieceKind::Stored { source, offset, writable } => {
-            format!("at {} of source {} (writable: {writable})", offset + skip, source.id)
+fn place(extent: &Extent, at: u64) -> String {
+    let skip = at.saturating_sub(extent.offset);
+    match &extent.content {
+        Content::Absent => "absent".into(),
+        Content::Zero => "zero".into(),
+        Content::Stored(stored) => {
+            let (offset, source, writable) = (stored.offset, stored.source, stored.writable);
+            format!("at {} of source {source} (writable: {writable})", offset + skip)
         }
-        PieceKind::Encoded { block, skip: within } => {
-            format!("byte {} of {block:?}", u64::from(*within) + skip)
+        Content::Encoded(encoded) => {
+            let mut block = encoded.clone();
+            block.skip = 0;
+            format!("byte {} of {block:?}", u64::from(encoded.skip) + skip)
         }
-        PieceKind::Computed => "computed".into(),
-        PieceKind::Damaged(what) => format!("damaged ({what})"),
+        Content::Computed => "computed".into(),
+        Content::Damaged(what) => format!("damaged ({what})"),
     }
 }

@@ -36,6 +36,8 @@ pub fn answer(attacker: &Attacker, offset: u64, length: u64) -> Vec<Extent> {
         "extents:million" => sectors(1_000_000),
         "extents:never-granted" => whole(stored(12_345, 0)),
         "extents:source-max" => whole(stored(u32::MAX, 0)),
+        // One thing for short windows, another for long ones.
+        "extents:moody" if length > 8192 => whole(Content::Zero),
         "extents:giant-damage" => damaged(offset, length, &hostile::giant("woe ")),
         "extents:escapes-damage" => damaged(offset, length, hostile::ESCAPES),
         "declared:overflow" => whole(stored(attacker.declared, u64::MAX - SECTOR)),
