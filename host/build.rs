@@ -9,7 +9,29 @@ use std::process::Command;
 
 const TARGET: &str = "wasm32-unknown-unknown";
 /// First-party formats, in the order in which they are asked.
-const FORMATS: [&str; 5] = ["qcow2", "vhdx", "vhd", "ewf", "raw"];
+const FORMATS: [&str; 21] = [
+    "qcow2",
+    "vhdx",
+    "vmdk",
+    "vhd",
+    "vdi",
+    "parallels",
+    "qed",
+    "qcow",
+    "vma",
+    "xva",
+    "pbs",
+    "mrimgx",
+    "vbk",
+    "partclone",
+    "ewf",
+    "dmg",
+    "asif",
+    "android-sparse",
+    "ova",
+    "compressed",
+    "raw",
+];
 /// The module that decodes what the host does not decode natively.
 const DECODER: &str = "decoder";
 
@@ -38,7 +60,7 @@ fn main() {
 
 /// Copies a module from where it was built to where it is included from.
 fn keep(built: &Path, out: &Path, name: &str) -> PathBuf {
-    let module = built.join(format!("fumehood_{name}.wasm"));
+    let module = built.join(format!("fumehood_{}.wasm", name.replace('-', "_")));
     let kept = out.join(format!("{name}.wasm"));
     fs::copy(&module, &kept)
         .unwrap_or_else(|error| fail(&format!("{}: {error}", module.display())));

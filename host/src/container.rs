@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use fumehood_core::contract::format::{Contents, DiskInfo, ImageInfo};
-use fumehood_core::{self as core, Layer};
+use fumehood_core::{self as core, Layer, Plugin};
 
 use crate::disk::{Disk, Means};
 use crate::engine::Engine;
@@ -161,6 +161,26 @@ impl Opened {
             |image: &&Arc<core::Image>| image.info().documents.iter().any(|one| one == name);
         let image = self.inner.iter().find(lists).unwrap_or(&self.image);
         Ok(image.document(name)?)
+    }
+}
+
+/// Opens an image, or the container that it lies in. A snapshot's name is then meant for
+/// what is inside.
+pub(crate) fn open_outermost(
+    engine: &Engine,
+    plugin: Arc<Plugin>,
+    opening: &Opening<'_>,
+    options: &OpenOptions,
+) -> Result<Arc<core::Image>> {
+    let opened = opening.clone().open(engine, plugin.clone(), options);
+    if opened.is_ok() || opening.snapshot.is_none() {
+        return opened;
+    }
+    let without = Opening { snapshot: None, ..opening.clone() };
+    let is_file = |disk: &DiskInfo| matches!(disk.contents, Contents::File);
+    match without.open(engine, plugin, options) {
+        Ok(image) if !image.disks().is_empty() && image.disks().iter().all(is_file) => Ok(image),
+        _ => opened,
     }
 }
 

@@ -10,7 +10,7 @@ use fumehood_core::contract::format::{DiskInfo, Glimpse, ImageInfo};
 use fumehood_core::{self as core, Access, Layer, OpenImage, Plugin, Source};
 
 use crate::chain::Chain;
-use crate::container::{Opened, split_format};
+use crate::container::{Opened, open_outermost, split_format};
 use crate::disk::{Disk, Means, WeakDisk};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -147,7 +147,7 @@ impl Image {
         let snapshot = options.snapshot.clone();
         let opening = Opening { main, glimpse, path: &path, policy: &policy, snapshot };
         let inner = options.format.as_deref().and_then(|format| split_format(format).1);
-        let image = opening.clone().open(engine, plugin, &options)?;
+        let image = open_outermost(engine, plugin, &opening, &options)?;
         let opened = Opened::all(engine, image, &opening, &options, inner)?;
         Ok(Self::new(engine, opened, path, policy, options))
     }

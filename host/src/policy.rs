@@ -87,6 +87,10 @@ impl Policy {
             Some(error) if error.raw_os_error() == Some(rustix::io::Errno::XDEV.raw_os_error()) => {
                 refuse("leads out of its folder by a symbolic link; grant its target with --allow")
             }
+            // Below a folder that is granted, and no file.
+            Some(error) if error.kind() == io::ErrorKind::NotFound => {
+                SourceError::Missing(format!("{path:?}: {error}"))
+            }
             Some(error) => SourceError::NotGranted(format!("{path:?}: {error}")),
             None => refuse(&format!(
                 "({path:?}) lies outside the image's folder; grant it with --allow"

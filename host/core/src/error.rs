@@ -102,8 +102,10 @@ pub enum FormatErrorKind {
         /// What was expected and what was found.
         what: String,
     },
-    /// Something the image refers to was not granted.
+    /// Something the image refers to is not there.
     Missing(String),
+    /// Something the image refers to was not granted.
+    NotGranted(String),
     /// A parent is not the one the image was made on.
     WrongParent(String),
     /// Encrypted.
@@ -128,6 +130,7 @@ impl FormatError {
                 format!("corrupt at offset {offset} of {source}: {what}")
             }
             FormatErrorKind::Missing(what) => format!("missing: {what}"),
+            FormatErrorKind::NotGranted(what) => format!("not granted: {what}"),
             FormatErrorKind::WrongParent(what) => format!("wrong parent: {what}"),
             FormatErrorKind::NeedsKey(what) => format!("needs a key: {what}"),
             FormatErrorKind::OutOfRange => "outside the disk".into(),
@@ -151,6 +154,7 @@ impl FormatError {
                 FormatErrorKind::Corrupt { source, offset, what }
             }
             types::Error::Missing(what) => FormatErrorKind::Missing(clean(&what)),
+            types::Error::NotGranted(what) => FormatErrorKind::NotGranted(clean(&what)),
             types::Error::WrongParent(what) => FormatErrorKind::WrongParent(clean(&what)),
             types::Error::NeedsKey(what) => FormatErrorKind::NeedsKey(clean(&what)),
             types::Error::OutOfRange => FormatErrorKind::OutOfRange,

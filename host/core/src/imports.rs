@@ -291,7 +291,8 @@ impl Imports {
 
 fn contract_error(error: SourceError) -> types::Error {
     match error {
-        SourceError::NotGranted(what) => types::Error::Missing(what),
+        SourceError::NotGranted(what) => types::Error::NotGranted(what),
+        SourceError::Missing(what) => types::Error::Missing(what),
         SourceError::ReadOnly(_) => types::Error::ReadOnly,
         SourceError::NoSpace(_) => types::Error::NoSpace,
         SourceError::Io(what) => types::Error::Io(what),

@@ -20,6 +20,9 @@ pub enum SourceError {
     /// Nothing of that name is granted; says why and what to do.
     #[error("{0}")]
     NotGranted(String),
+    /// What was asked for is not there; names it.
+    #[error("{0}")]
+    Missing(String),
     /// Reading or writing failed; names the source and the offset.
     #[error("{0}")]
     Io(String),

@@ -13,7 +13,8 @@ const LIMIT: u64 = 1 << 20;
 
 /// Reads what is in `file`; `-` is the terminal, where it is not shown, or a pipe.
 ///
-/// A single newline at the end is the editor's, not the password's.
+/// A newline at the end of a text is the editor's, not the password's; at the end of a
+/// key's bytes it is one of them.
 pub fn read(file: &Path) -> Result<Key> {
     let shown = file.display();
     let mut secret = Vec::new();
@@ -27,11 +28,8 @@ pub fn read(file: &Path) -> Result<Key> {
         let opened = fs::File::open(file).with_context(|| format!("key file {shown}"))?;
         opened.take(LIMIT).read_to_end(&mut secret).with_context(|| format!("key file {shown}"))?;
     }
-    if secret.last() == Some(&b'\n') {
-        secret.pop();
-        if secret.last() == Some(&b'\r') {
-            secret.pop();
-        }
+    if let Some(line) = line(&secret) {
+        secret.truncate(line);
     }
     if secret.is_empty() {
         bail!("key file {shown} is empty");
@@ -39,7 +37,30 @@ pub fn read(file: &Path) -> Result<Key> {
     Ok(Key { id: String::new(), secret })
 }
 
+/// The length of the line that is all of `secret`, if it is one.
+fn line(secret: &[u8]) -> Option<usize> {
+    let text = std::str::from_utf8(secret).ok()?;
+    let line = text.strip_suffix('\n')?;
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    (!line.contains(char::is_control)).then_some(line.len())
+}
+
 /// Asks on the terminal, without an echo.
 fn prompt() -> Result<String> {
     rpassword::prompt_password("key or password: ").context("the password")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::line;
+
+    #[test]
+    fn only_a_text_loses_its_newline() {
+        assert_eq!(line(b"password\n"), Some(8));
+        assert_eq!(line("pässword\r\n".as_bytes()), Some(9));
+        assert_eq!(line(b"password"), None);
+        assert_eq!(line(b"\x80key\n"), None);
+        assert_eq!(line(b"\x01key\n"), None);
+        assert_eq!(line(b"{\n}\n"), None, "a file of several lines is kept as it is");
+    }
 }

@@ -73,34 +73,49 @@ impl BlockCache {
 
 /// Reads a block's stored bytes, decodes them into `out`, and checks its digest.
 fn decode_into(sandbox: &Sandbox, disk: &Disk, block: &Block, out: &mut [u8]) -> Result<()> {
+    // Taken, not borrowed: reading a source may mean decoding another block right here,
+    // where the source is a file in a compressed container.
+    let mut stored = STORED.take();
+    let decoded = decode_with(sandbox, disk, block, &mut stored, out);
+    STORED.set(stored);
+    decoded
+}
+
+/// The same, with room for the stored bytes.
+fn decode_with(
+    sandbox: &Sandbox,
+    disk: &Disk,
+    block: &Block,
+    stored: &mut Vec<u8>,
+    out: &mut [u8],
+) -> Result<()> {
     let source = disk.source(block.source)?;
     let behind = match &block.digest {
         Some(digest) if digest.value.is_none() => digest_length(digest.kind),
         _ => 0,
     };
-    STORED.with_borrow_mut(|stored| {
-        let length = block.stored_length as usize;
-        if stored.len() < length + behind {
-            stored.resize(length + behind, 0);
+    let length = block.stored_length as usize;
+    if stored.len() < length + behind {
+        stored.resize(length + behind, 0);
+    }
+    let stored = &mut stored[..length + behind];
+    source.read_at(block.offset, stored)?;
+    let (stored, digest_behind) = stored.split_at_mut(length);
+    let check = |over_decoded: bool, bytes: &[u8]| match &block.digest {
+        Some(digest) if digest.over_decoded == over_decoded => {
+            let expected = digest.value.as_deref().unwrap_or(digest_behind);
+            decode::check_digest(digest.kind, bytes, expected)
         }
-        let stored = &mut stored[..length + behind];
-        source.read_at(block.offset, stored)?;
-        let (stored, digest_behind) = stored.split_at_mut(length);
-        decode_stored(sandbox, disk, block, stored, out)
-            .and_then(|()| match &block.digest {
-                None => Ok(()),
-                Some(digest) => {
-                    let expected = digest.value.as_deref().unwrap_or(digest_behind);
-                    let bytes = if digest.over_decoded { &*out } else { &*stored };
-                    decode::check_digest(digest.kind, bytes, expected)
-                }
-            })
-            .map_err(|what| Error::Decode {
-                source_name: source.name().into(),
-                offset: block.offset,
-                what,
-            })
-    })
+        _ => Ok(()),
+    };
+    check(false, stored)
+        .and_then(|()| decode_stored(sandbox, disk, block, stored, out))
+        .and_then(|()| check(true, out))
+        .map_err(|what| Error::Decode {
+            source_name: source.name().into(),
+            offset: block.offset,
+            what,
+        })
 }
 
 /// Decrypts the stored bytes where they are encrypted, and decodes them.

@@ -26,8 +26,9 @@ use crate::compile::{self, Cache};
 const EMBEDDED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/decoder.wasm"));
 
 /// Linear memory of an instance: the longest block that the core lets pass, stored and
-/// decoded, and room for the decoder's own state.
-const MEMORY: usize = (2 * 64 + 32) << 20;
+/// decoded, and room for the decoder's own state, of which LZMA's dictionary is as long
+/// as the block.
+const MEMORY: usize = (3 * 64 + 64) << 20;
 /// The most memory of one disk's idle instances.
 const IDLE_LIMIT: usize = 64 << 20;
 
@@ -154,6 +155,7 @@ impl Instance {
             (Ok(length), _) => Err(format!("it decodes to {length} bytes, not {}", out.len())),
             (_, -2) => Err(format!("it decodes to more than {} bytes", out.len())),
             (_, -3) => Err(format!("the checksum of its {name} is another")),
+            (_, -4) => Err(format!("its {name} takes more memory than a decoder has")),
             _ => Err(format!("its {name} is corrupt or passes {} bytes", out.len())),
         }
     }

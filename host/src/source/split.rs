@@ -1,4 +1,5 @@
-//! A set of parts, `NAME.001`, `NAME.002` and so on, as one source.
+//! A set of parts as one source: `NAME.001`, `NAME.002` and so on, or `NAME.aa`,
+//! `NAME.ab`, as `split` names them.
 
 use std::any::Any;
 use std::fs::File;
@@ -17,19 +18,42 @@ const PART_LIMIT: u32 = 10_000;
 pub(super) struct Numbering {
     stem: String,
     first: u32,
-    digits: usize,
+    width: usize,
+    letters: bool,
 }
 
-/// The numbering of a set whose first part `path` is, by its name alone:
-/// at least three digits, beginning at 0 or 1.
+/// The numbering of a set whose first part `path` is, by its name alone: at least three
+/// digits, beginning at 0 or 1, or at least two letters `a`.
 pub(super) fn numbered(path: &Path) -> Option<Numbering> {
     let name = path.to_str()?;
     let (stem, number) = name.rsplit_once('.')?;
-    if number.len() < 3 || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+    let (stem, width) = (stem.into(), number.len());
+    if width >= 2 && number.bytes().all(|byte| byte == b'a') {
+        return Some(Numbering { stem, first: 0, width, letters: true });
+    }
+    if width < 3 || !number.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
     let first = number.parse().ok().filter(|first| *first <= 1)?;
-    Some(Numbering { stem: stem.into(), first, digits: number.len() })
+    Some(Numbering { stem, first, width, letters: false })
+}
+
+impl Numbering {
+    /// The path of a part; `None` past the last that the ending has room for.
+    fn part(&self, number: u32) -> Option<PathBuf> {
+        let Self { stem, width, .. } = self;
+        if !self.letters {
+            return Some(PathBuf::from(format!("{stem}.{number:0width$}")));
+        }
+        let mut letters = vec![b'a'; *width];
+        let mut rest = number;
+        for letter in letters.iter_mut().rev() {
+            *letter += (rest % 26) as u8;
+            rest /= 26;
+        }
+        let ending = String::from_utf8(letters).ok().filter(|_| rest == 0)?;
+        Some(PathBuf::from(format!("{stem}.{ending}")))
+    }
 }
 
 /// Parts, one behind the other.
@@ -53,11 +77,7 @@ impl SplitSource {
         let mut size = first.size();
         let mut parts = vec![(0, first)];
         for number in numbering.first + 1..PART_LIMIT {
-            let Numbering { stem, digits, .. } = numbering;
-            let part = PathBuf::from(format!("{stem}.{number:0digits$}"));
-            if !part.exists() {
-                break;
-            }
+            let Some(part) = numbering.part(number).filter(|part| part.exists()) else { break };
             let part = FileSource::open(&part, access)?;
             let start = size;
             size += part.size();
@@ -152,17 +172,29 @@ mod tests {
 
     #[test]
     fn a_set_reads_as_its_parts_in_order() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = |number: u32| folder.path().join(format!("disk.{number:03}"));
         let bytes: Vec<u8> = (0..2500u32).map(|byte| byte as u8).collect();
-        for (index, part) in bytes.chunks(1000).enumerate() {
-            std::fs::write(path(index as u32 + 1), part).unwrap();
+        for endings in [["001", "002", "003"], ["0000", "0001", "0002"], ["aa", "ab", "ac"]] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = |ending: &str| folder.path().join(format!("disk.{ending}"));
+            for (ending, part) in endings.iter().zip(bytes.chunks(1000)) {
+                std::fs::write(path(ending), part).unwrap();
+            }
+            let set = crate::source::open_path(&path(endings[0]), Access::Read).unwrap();
+            assert_eq!(set.size(), 2500);
+            let mut read = vec![0; 1600];
+            set.read_at(700, &mut read).unwrap();
+            assert_eq!(read, bytes[700..2300]);
+            assert!(set.read_at(2400, &mut [0; 101]).is_err());
         }
-        let set = crate::source::open_path(&path(1), Access::Read).unwrap();
-        assert_eq!(set.size(), 2500);
-        let mut read = vec![0; 1600];
-        set.read_at(700, &mut read).unwrap();
-        assert_eq!(read, bytes[700..2300]);
-        assert!(set.read_at(2400, &mut [0; 101]).is_err());
+    }
+
+    #[test]
+    fn letters_carry_as_digits_do() {
+        let numbering = numbered(Path::new("x.gz.aa")).unwrap();
+        let name = |number| numbering.part(number).map(|path| path.display().to_string());
+        assert_eq!(name(27).as_deref(), Some("x.gz.bb"));
+        assert_eq!(name(675).as_deref(), Some("x.gz.zz"));
+        assert_eq!(name(676), None);
+        assert!(numbered(Path::new("x.ab")).is_none() && numbered(Path::new("x.a")).is_none());
     }
 }

@@ -8,7 +8,7 @@ thread_local! {
     static DECODER: RefCell<Decoder> = RefCell::default();
 }
 
-/// The address of room for a frame of `length` bytes.
+/// The address of room for a block of `length` bytes.
 // An exported name is all that is unsafe here: no other export may have it.
 #[allow(unsafe_code)]
 #[unsafe(no_mangle)]
@@ -23,10 +23,17 @@ pub extern "C" fn output(length: usize) -> *mut u8 {
     DECODER.with_borrow_mut(|decoder| decoder.output(length).as_mut_ptr())
 }
 
-/// Decodes; how many bytes, or a [`Failure`](super::Failure), which is negative.
-#[allow(unsafe_code)]
-#[unsafe(no_mangle)]
-pub extern "C" fn zstd(stored: usize, most: usize) -> i32 {
-    let decoded = DECODER.with_borrow_mut(|decoder| decoder.zstd(stored, most));
-    decoded.map_or_else(|failure| failure as i32, |length| length as i32)
+/// Exports that decode; how many bytes, or a [`Failure`](super::Failure), which is
+/// negative.
+macro_rules! export {
+    ($($codec:ident)*) => {$(
+        #[allow(unsafe_code)]
+        #[unsafe(no_mangle)]
+        pub extern "C" fn $codec(stored: usize, most: usize) -> i32 {
+            let decoded = DECODER.with_borrow_mut(|decoder| decoder.$codec(stored, most));
+            decoded.map_or_else(|failure| failure as i32, |length| length as i32)
+        }
+    )*};
 }
+
+export!(zstd bzip2 xz lzma2 lzfse lzo adc);

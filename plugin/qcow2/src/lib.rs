@@ -91,8 +91,11 @@ impl Format for Qcow2 {
     }
 
     fn probe(glimpse: &Glimpse) -> Confidence {
-        // Versions that are not read are claimed too: the refusal then says why.
-        if glimpse.head.starts_with(&header::MAGIC) { Confidence::Certain } else { Confidence::No }
+        // Later versions, which are not read, are claimed too: the refusal then says why.
+        // The first is another format, with a plugin of its own.
+        let is_first = glimpse.head.get(4..8) == Some(&[0, 0, 0, 1]);
+        let is_ours = glimpse.head.starts_with(&header::MAGIC) && !is_first;
+        if is_ours { Confidence::Certain } else { Confidence::No }
     }
 
     fn open(

@@ -25,9 +25,12 @@ pub enum Error {
         /// What was expected and what was found.
         what: String,
     },
-    /// Something the image refers to was not granted.
+    /// Something the image refers to is not there.
     #[error("missing: {0}")]
     Missing(String),
+    /// Something the image refers to may be there, and the operator did not grant it.
+    #[error("not granted: {0}")]
+    NotGranted(String),
     /// A parent was granted but is not the one the image was made on.
     #[error("wrong parent: {0}")]
     WrongParent(String),

@@ -12,8 +12,8 @@ use self::bindings::exports::fumehood::disk::format as wit;
 use self::bindings::fumehood::disk::{log, secret, source, types};
 use crate::error::{Error, Result};
 use crate::extent::{
-    Cipher, Codec, Content, Digest, DigestKind, DigestValue, Encoded, Encryption, Extent, Placement,
-    Stored, Window,
+    Cipher, Codec, Content, Digest, DigestKind, DigestValue, Encoded, Encryption, Extent,
+    Placement, Stored, Window,
 };
 use crate::format::{
     Confidence, Contents, CreateOptions, Disk, DiskInfo, Encoding, Finding, Format, Glimpse, Image,
@@ -71,7 +71,7 @@ impl<F: Format + 'static> wit::Guest for Component<F> {
                 source::Access::ReadWrite => Access::ReadWrite,
             },
             snapshot: options.snapshot,
-            scratch: options.scratch.map(|scratch| Rc::new(Granted(scratch)) as SourceHandle),
+            scratch: options.scratch.map(|scratch| Granted::handle(scratch, Access::ReadWrite)),
             keys: options
                 .keys
                 .into_iter()
@@ -80,7 +80,7 @@ impl<F: Format + 'static> wit::Guest for Component<F> {
             settings: options.settings,
             seed: seed(&options.seed)?,
         };
-        let image = F::open(Rc::new(Granted(main)), Rc::new(Imported), options)?;
+        let image = F::open(Granted::handle(main, options.access), Rc::new(Imported), options)?;
         Ok(wit::Image::new(OpenImage(image)))
     }
 
@@ -96,7 +96,8 @@ impl<F: Format + 'static> wit::Guest for Component<F> {
             seed: seed(&options.seed)?,
             now: options.now,
         };
-        let image = F::create(Rc::new(Granted(main)), Rc::new(Imported), options)?;
+        let image =
+            F::create(Granted::handle(main, Access::ReadWrite), Rc::new(Imported), options)?;
         Ok(wit::Image::new(OpenImage(image)))
     }
 }
@@ -202,37 +203,51 @@ impl wit::GuestDisk for OpenDisk {
     }
 }
 
-/// A source the host granted.
-struct Granted(source::Source);
+/// A source the host granted. What does not change is asked for once: parsers ask often,
+/// and every call leaves the sandbox.
+struct Granted {
+    source: source::Source,
+    id: u32,
+    /// Of a source that is only read; the host may make one that is written longer.
+    size: Option<u64>,
+}
+
+impl Granted {
+    fn handle(source: source::Source, access: Access) -> SourceHandle {
+        let id = source.id();
+        let size = (access == Access::Read).then(|| source.size());
+        Rc::new(Self { source, id, size })
+    }
+}
 
 impl Source for Granted {
     fn id(&self) -> u32 {
-        self.0.id()
+        self.id
     }
     fn name(&self) -> String {
-        self.0.name()
+        self.source.name()
     }
     fn size(&self) -> u64 {
-        self.0.size()
+        self.size.unwrap_or_else(|| self.source.size())
     }
     fn read(&self, offset: u64, length: usize) -> Result<Vec<u8>> {
         let length = u32::try_from(length).map_err(|_| Error::OutOfRange)?;
-        Ok(self.0.read(offset, length)?)
+        Ok(self.source.read(offset, length)?)
     }
     fn write(&self, offset: u64, bytes: &[u8]) -> Result<()> {
-        Ok(self.0.write(offset, bytes)?)
+        Ok(self.source.write(offset, bytes)?)
     }
     fn resize(&self, size: u64) -> Result<()> {
-        Ok(self.0.resize(size)?)
+        Ok(self.source.resize(size)?)
     }
     fn flush(&self) -> Result<()> {
-        Ok(self.0.flush()?)
+        Ok(self.source.flush()?)
     }
     fn discard(&self, offset: u64, length: u64) -> Result<bool> {
-        Ok(self.0.discard(offset, length)?)
+        Ok(self.source.discard(offset, length)?)
     }
     fn zero(&self, offset: u64, length: u64) -> Result<()> {
-        Ok(self.0.zero(offset, length)?)
+        Ok(self.source.zero(offset, length)?)
     }
 }
 
@@ -241,11 +256,11 @@ struct Imported;
 
 impl Host for Imported {
     fn open(&self, reference: &str, access: Access) -> Result<SourceHandle> {
-        let access = match access {
+        let wanted = match access {
             Access::Read => source::Access::Read,
             Access::ReadWrite => source::Access::ReadWrite,
         };
-        Ok(Rc::new(Granted(source::open(reference, access)?)))
+        Ok(Granted::handle(source::open(reference, wanted)?, access))
     }
     fn declare(&self, reference: &str) -> Result<u32> {
         Ok(source::declare(reference)?)
@@ -273,6 +288,7 @@ impl From<Error> for types::Error {
                 Self::Corrupt(types::Corruption { source, offset, what })
             }
             Error::Missing(what) => Self::Missing(what),
+            Error::NotGranted(what) => Self::NotGranted(what),
             Error::WrongParent(what) => Self::WrongParent(what),
             Error::NeedsKey(what) => Self::NeedsKey(what),
             Error::OutOfRange => Self::OutOfRange,
@@ -292,6 +308,7 @@ impl From<types::Error> for Error {
                 Self::Corrupt { source_id: source, offset, what }
             }
             types::Error::Missing(what) => Self::Missing(what),
+            types::Error::NotGranted(what) => Self::NotGranted(what),
             types::Error::WrongParent(what) => Self::WrongParent(what),
             types::Error::NeedsKey(what) => Self::NeedsKey(what),
             types::Error::OutOfRange => Self::OutOfRange,

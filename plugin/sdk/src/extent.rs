@@ -120,6 +120,9 @@ pub struct Encryption {
 }
 
 /// Where a decoder goes on in the middle of a [`Codec::Deflate`] stream.
+///
+/// A block with a window need not end where the stream does; one at the beginning of a
+/// stream that goes on has a window of length 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
     /// So many low bits of the first stored byte belong to what came before.

@@ -309,7 +309,8 @@ pub trait Image {
     /// done, before anything else. What it learns belongs in the scratch, so that the
     /// next open is done at the first step.
     ///
-    /// A step should take a tenth of a second or so: report often, finish soon.
+    /// A step should take a tenth of a second or so: report often, finish soon. `done`
+    /// grows with every call; a plugin that stands still is stopped.
     ///
     /// # Errors
     /// As [`Format::open`].

@@ -91,7 +91,8 @@ pub trait Host {
     /// policy and may refuse.
     ///
     /// # Errors
-    /// [`Error::Missing`] where nothing of that name is granted.
+    /// [`Error::Missing`] where it is not there, [`Error::NotGranted`] where it lies
+    /// outside of what the operator granted.
     fn open(&self, reference: &str, access: Access) -> Result<SourceHandle>;
     /// A number for a thing the image names, without opening it: for vaults of
     /// millions of chunks.

@@ -3,13 +3,20 @@
 
 use std::rc::Rc;
 
-use fumehood_plugin::memory::{MemoryHost, MemorySource, check_answer};
-use fumehood_plugin::{Access, Content, Disk, Error, Extent, Format, Image, OpenOptions, Source};
+use fumehood_plugin::memory::{MemoryHost, MemorySource, check_answer, scratch};
+use fumehood_plugin::{
+    Access, Content, Disk, Error, Extent, Format, Image, OpenOptions, Progress, Source,
+    SourceHandle,
+};
 
 /// The most answers of one disk that are looked at.
 const ANSWERS: usize = 128;
 /// How much of a disk is asked for at once.
 const WINDOW: u64 = 64 << 20;
+/// The most steps of a preparation.
+const STEPS: u32 = 64;
+/// The number of the scratch source, which no other has.
+const SCRATCH: u32 = 1 << 20;
 /// Larger disks are not checked: that takes as long as they are large.
 const CHECK_LIMIT: u64 = 1 << 34;
 
@@ -44,8 +51,18 @@ impl Set {
 
     /// Answers the name of the image's first snapshot.
     fn explore_state<F: Format>(&self, snapshot: Option<String>) -> Option<String> {
-        let options = OpenOptions { snapshot, ..OpenOptions::read_only() };
+        let scratch = Some(Rc::new(scratch(SCRATCH)) as SourceHandle);
+        let options = OpenOptions { snapshot, scratch, ..OpenOptions::read_only() };
         let image = F::open(Rc::new(self.main.clone()), self.host.clone(), options).ok()?;
+        let mut steps = 0..STEPS;
+        while steps.next().is_some() {
+            let Progress { done, total } = image.prepare().ok()?;
+            if done >= total {
+                break;
+            }
+        }
+        // What was not prepared to the end is not asked any further.
+        steps.next()?;
         let info = image.info();
         for name in info.documents.iter().take(8) {
             let _ = image.document(name);

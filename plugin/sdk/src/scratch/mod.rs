@@ -5,6 +5,13 @@
 //! that does not fit (another version, another identity, a torn write) reads as
 //! nothing, and the plugin scans again. This is the one module that knows
 //! `bincode`, and no other software reads what it writes.
+//!
+//! What does not fit into memory is a [`Table`]: as many records of one length as an
+//! image needs, of which a few pages are kept.
+
+mod table;
+
+pub use table::Table;
 
 use alloc::vec::Vec;
 

@@ -1,0 +1,159 @@
+//! Images in containers: opened through the container, by one mechanism for all.
+
+use std::path::Path;
+use std::process::Command;
+
+use fumehood_tests::{Bench, Bounded, Server, content};
+
+const MEBIBYTE: usize = 1 << 20;
+
+/// A disk of some noise, some text and many zeroes, as raw and as streamOptimized VMDK.
+fn disk(bench: &Bench) -> (u64, String) {
+    bench.write("disk.raw", &content::sample(6 * MEBIBYTE));
+    let mut convert = bench.peer("qemu-img", ["convert", "-f", "raw", "-O", "vmdk"]);
+    convert.args(["-o", "subformat=streamOptimized", "disk.raw", "disk.vmdk"]).succeed();
+    bench.fingerprint("disk.raw")
+}
+
+/// An appliance of these members, with a description that names the disks.
+fn appliance(bench: &Bench, name: &str, disks: &[&str]) {
+    let file = |(number, disk): (usize, &&str)| {
+        (
+            format!(r#"<File ovf:id="f{number}" ovf:href="{disk}"/>"#),
+            format!(
+                r#"<Disk ovf:diskId="d{number}" ovf:fileRef="f{number}" ovf:capacity="6291456"/>"#
+            ),
+        )
+    };
+    let (files, list): (Vec<_>, Vec<_>) = disks.iter().enumerate().map(file).unzip();
+    let description = format!(
+        r#"<?xml version="1.0"?><Envelope xmlns="http://schemas.dmtf.org/ovf/envelope/1" xmlns:ovf="http://schemas.dmtf.org/ovf/envelope/1"><References>{}</References><DiskSection><Info>disks</Info>{}</DiskSection></Envelope>"#,
+        files.concat(),
+        list.concat()
+    );
+    bench.write("machine.ovf", description.as_bytes());
+    let mut tar = bench.peer("tar", ["--format=ustar", "-cf", name, "machine.ovf"]);
+    tar.args(disks).succeed();
+}
+
+/// Compresses `from` into `to` with a tool that writes to its standard output.
+fn compress(bench: &Bench, tool: &[&str], from: &str, to: &str) {
+    let out = std::fs::File::create(bench.path(to)).expect("our folder");
+    let mut command = Command::new(tool[0]);
+    command.current_dir(bench.folder()).args(&tool[1..]).arg(from).stdout(out);
+    let status = command.status();
+    assert!(status.is_ok_and(|status| status.success()), "{tool:?}; tests/run installs it");
+}
+
+#[test]
+fn disks_of_an_appliance_are_its_disks() {
+    let bench = Bench::new();
+    let expected = disk(&bench);
+    bench.write("second.raw", &content::noise(2 * MEBIBYTE, 5));
+    let mut convert = bench.peer("qemu-img", ["convert", "-f", "raw", "-O", "qcow2"]);
+    convert.args(["second.raw", "second.qcow2"]).succeed();
+    appliance(&bench, "machine.ova", &["disk.vmdk", "second.qcow2"]);
+    for name in ["disk.vmdk", "second.qcow2"] {
+        std::fs::remove_file(bench.path(name)).expect("our file");
+    }
+    let info = bench.json(&["info", "--json", "machine.ova"]);
+    assert_eq!(info["format"], "ova", "{info}");
+    assert_eq!(info["disks"][0]["name"], "disk.vmdk");
+    assert_eq!(info["disks"][0]["contents"], "disk");
+    assert_eq!(info["disks"][1]["chain"][0]["format"], "qcow2");
+    assert_eq!(bench.converted(&["machine.ova"]), expected);
+    assert_eq!(bench.converted(&["machine.ova", "--disk", "1"]), bench.fingerprint("second.raw"));
+    let document = bench.fumehood(["info", "--document", "machine.ovf", "machine.ova"]).succeed();
+    assert!(document.stdout.contains("DiskSection"), "{}", document.stdout);
+
+    let server = Server::unix(&bench, &["machine.ova"]);
+    let mut compare = bench.peer("qemu-img", ["compare", "-f", "raw", "-F", "raw", "disk.raw"]);
+    compare.arg(server.uri()).succeed();
+}
+
+#[test]
+fn what_a_guest_writes_on_a_disk_in_an_appliance_goes_to_an_overlay() {
+    let bench = Bench::new();
+    disk(&bench);
+    appliance(&bench, "machine.ova", &["disk.vmdk"]);
+    let before = bench.fingerprint("machine.ova");
+    for pattern in ["7", "9"] {
+        let server = Server::unix(&bench, &["machine.ova", "--overlay", "work.qcow2"]);
+        let write = format!("write -P {pattern} 3M 300k");
+        bench.peer("qemu-io", ["-f", "raw", "-c", &write, "-c", "flush", server.uri()]).succeed();
+        drop(server);
+    }
+    let info = bench.json(&["info", "--json", "work.qcow2"]);
+    assert_eq!(info["disks"][0]["parent"]["format"], "ova/vmdk", "{info}");
+    assert_eq!(info["disks"][0]["chain"].as_array().map(Vec::len), Some(2), "{info}");
+    let mut expected = bench.read("disk.raw");
+    expected[3 * MEBIBYTE..3 * MEBIBYTE + 300 * 1024].fill(9);
+    assert_eq!(bench.converted(&["work.qcow2"]).1, content::hash(&expected));
+    assert_eq!(bench.fingerprint("machine.ova"), before, "the appliance is not touched");
+}
+
+#[test]
+fn containers_lie_in_containers() {
+    let bench = Bench::new();
+    let expected = disk(&bench);
+    compress(&bench, &["gzip", "-c"], "disk.vmdk", "disk.vmdk.gz");
+    appliance(&bench, "machine.ova", &["disk.vmdk.gz"]);
+    compress(&bench, &["xz", "-T1", "-c"], "machine.ova", "machine.ova.xz");
+    assert_eq!(bench.converted(&["machine.ova"]), expected);
+    let info = bench.json(&["info", "--json", "machine.ova.xz"]);
+    assert_eq!(info["format"], "compressed/ova/compressed/vmdk", "{info}");
+    assert_eq!(bench.converted(&["machine.ova.xz"]), expected);
+    let named = ["machine.ova.xz", "--format", "compressed/ova/compressed/vmdk"];
+    assert_eq!(bench.converted(&named), expected);
+}
+
+#[test]
+fn a_compressed_disk_that_no_one_knows_is_raw() {
+    let bench = Bench::new();
+    let expected = disk(&bench);
+    for (tool, ending) in [
+        (&["gzip", "-c"][..], "gz"),
+        (&["pigz", "-c"], "gz"),
+        (&["xz", "-T2", "--block-size=1MiB", "-c"], "xz"),
+        (&["bzip2", "-c"], "bz2"),
+        (&["zstd", "-q", "-c"], "zst"),
+        (&["lz4", "-q", "-c"], "lz4"),
+        (&["lzop", "-c"], "lzo"),
+    ] {
+        let name = format!("disk.raw.{ending}");
+        compress(&bench, tool, "disk.raw", &name);
+        // Once as it comes, and once with what the first open left behind.
+        for _ in 0..2 {
+            assert_eq!(bench.converted(&[&name]), expected, "{tool:?}");
+        }
+        let info = bench.json(&["info", "--json", &name]);
+        assert_eq!(info["format"], "compressed/raw", "{tool:?}");
+        let mut bytes = bench.read(&name);
+        bytes.truncate(bytes.len() / 2);
+        bench.write(&name, &bytes);
+        let mut convert = bench.fumehood(["convert", "--force", &name, "out.raw", "-O", "raw"]);
+        let ended = convert.end_with(1);
+        assert!(ended.stderr.starts_with(&format!("fumehood: {name}: ")), "{}", ended.stderr);
+        assert!(!Path::new(&bench.path("out.raw")).exists(), "{tool:?}: half a disk is no disk");
+    }
+}
+
+#[test]
+fn parts_of_a_compressed_disk_are_one() {
+    let bench = Bench::new();
+    let expected = disk(&bench);
+    compress(&bench, &["gzip", "-c"], "disk.raw", "disk.raw.gz");
+    bench.peer("split", ["-b", "300k", "disk.raw.gz", "disk.raw.gz."]).succeed();
+    std::fs::remove_file(bench.path("disk.raw.gz")).expect("our file");
+    assert!(bench.names().contains(&"disk.raw.gz.ab".to_owned()), "{:?}", bench.names());
+    assert_eq!(bench.converted(&["disk.raw.gz.aa"]), expected);
+}
+
+#[test]
+fn a_disk_made_to_look_like_an_image_is_raw_when_it_is_said_so() {
+    let bench = Bench::new();
+    bench.create_qcow2("inner.qcow2", "cluster_size=64k", "1M");
+    compress(&bench, &["gzip", "-c"], "inner.qcow2", "disk.raw.gz");
+    let as_raw = bench.converted(&["disk.raw.gz", "--format", "compressed/raw"]);
+    assert_eq!(as_raw, bench.fingerprint("inner.qcow2"));
+}
