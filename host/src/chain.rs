@@ -111,9 +111,16 @@ impl<'a> Chain<'a> {
             path: &self.path,
             policy: top.policy(),
             snapshot: None,
+            granted: true,
         };
         let image = opening.clone().open(engine, plugin, options)?;
         let opened = Opened::all(engine, image, &opening, options, inner)?;
+        if opened.disks.iter().any(|disk| opened.is_guessed(disk)) {
+            return Err(Error::Chain(format!(
+                "{child} records {format} as its parent's format, and not the format of what is \
+                 in it; name it with --parent-format {format}/…"
+            )));
+        }
         let layer = choose_disk(engine, opened.disks, &parent.identities).ok_or_else(|| {
             Error::Chain(format!("{}, the parent of {child}, has no disks", self.path.display()))
         })?;

@@ -4,10 +4,14 @@
 //! that reads through the container, and its disks take the file's place. A file that no
 //! plugin recognises is a raw disk. The format of such an image is written with slashes,
 //! from the outside in: `ova/vmdk`, `compressed/vma`.
+//!
+//! What is in a container may be a raw disk in which a guest wrote the beginning of
+//! another format. So an image whose format was not named is granted nothing, and its
+//! parents are not opened: the guest sees its own bytes in another order, and no others.
 
 use std::sync::Arc;
 
-use fumehood_core::contract::format::{Contents, DiskInfo, ImageInfo};
+use fumehood_core::contract::format::{Confidence, Contents, DiskInfo, ImageInfo};
 use fumehood_core::{self as core, Layer, Plugin};
 
 use crate::disk::{Disk, Means};
@@ -18,6 +22,8 @@ use crate::source::NestedSource;
 
 /// Containers in containers: `.ova` with `.vmdk.gz` has two, and no one needs many more.
 const DEPTH_LIMIT: usize = 4;
+/// The most images in one container and all that lie in it.
+const INNER_LIMIT: usize = 64;
 
 /// An opened image and all that it contains.
 #[derive(Clone)]
@@ -28,6 +34,8 @@ pub(crate) struct Opened {
     pub disks: Vec<Layer>,
     /// Images in it, outer ones first.
     inner: Vec<Arc<core::Image>>,
+    /// Whether the format of one of those was not named.
+    guessed: bool,
 }
 
 /// A format by its name: what comes before the first slash, and what is inside of it.
@@ -54,7 +62,7 @@ impl Opened {
     pub(crate) fn alone(image: Arc<core::Image>) -> Self {
         let layer = |number| Layer { image: image.clone(), number };
         let disks = (0..image.disks().len() as u32).map(layer).collect();
-        Self { image, disks, inner: Vec::new() }
+        Self { image, disks, inner: Vec::new(), guessed: false }
     }
 
     /// Opens what is in `image`, by what it looks like, or as `format` says.
@@ -65,7 +73,8 @@ impl Opened {
         options: &OpenOptions,
         format: Option<&str>,
     ) -> Result<Self> {
-        let mut opened = Self { image: image.clone(), disks: Vec::new(), inner: Vec::new() };
+        let (disks, inner) = (Vec::new(), Vec::new());
+        let mut opened = Self { image: image.clone(), disks, inner, guessed: false };
         opened.add(engine, &image, around, options, format, 0)?;
         Ok(opened)
     }
@@ -85,32 +94,34 @@ impl Opened {
                 self.disks.push(layer);
                 continue;
             }
-            if depth == DEPTH_LIMIT {
+            if depth == DEPTH_LIMIT || self.inner.len() == INNER_LIMIT {
                 let (name, path) = (&info.name, around.path.display());
                 return Err(Error::Chain(format!(
-                    "{path}: {name} lies in more than {DEPTH_LIMIT} containers"
+                    "{path}: {name} lies in more than {DEPTH_LIMIT} containers, or is one of \
+                     more than {INNER_LIMIT} images in them"
                 )));
             }
-            let opening = nested(engine, layer, info, around, options)?;
-            let (outer, inner) = match format.map(split_format) {
-                Some((outer, inner)) => (Some(outer), inner),
-                None => (None, None),
+            let within =
+                |error: Error| Error::Contained { name: info.name.clone(), error: Box::new(error) };
+            let mut opening = nested(engine, layer, info, around, options)?;
+            let alone = image.disks().len() == 1;
+            let named = choose_named(engine, &opening, format, alone).map_err(within)?;
+            let (plugin, inner) = match named {
+                Some(named) => named,
+                None => (guess(engine, &opening).map_err(within)?, None),
             };
-            let plugin = match (outer, &opening.glimpse) {
-                (Some(name), _) => engine.plugin(name)?,
-                (None, Some(glimpse)) => match engine.recognise(glimpse)? {
-                    Some(plugin) => plugin,
-                    None => engine.plugin("raw")?,
-                },
-                (None, None) => engine.plugin("raw")?,
-            };
-            let opened = opening.open(engine, plugin, options).map_err(|error| {
-                Error::Contained { name: info.name.clone(), error: Box::new(error) }
-            })?;
+            opening.granted = around.granted && named_is(format, &plugin);
+            self.guessed |= !opening.granted;
+            let opened = opening.open(engine, plugin, options).map_err(within)?;
             self.inner.push(opened.clone());
             self.add(engine, &opened, around, options, inner, depth + 1)?;
         }
         Ok(())
+    }
+
+    /// Whether a disk's format was not named: it is trusted with nothing else.
+    pub(crate) fn is_guessed(&self, disk: &Layer) -> bool {
+        self.guessed && !Arc::ptr_eq(&disk.image, &self.image)
     }
 
     /// What is known of the image and of all in it.
@@ -197,10 +208,43 @@ fn nested<'a>(
     let disk = Disk::new(vec![layer], vec![around.path.to_path_buf()], means)?;
     let main = Arc::new(NestedSource::new(info.name.clone(), disk));
     Ok(Opening {
-        glimpse: glimpse_of(&*main).ok(),
+        glimpse: Some(glimpse_of(&*main)?),
         main,
         path: around.path,
         policy: around.policy,
-        snapshot: options.snapshot.clone(),
+        snapshot: around.snapshot.clone(),
+        granted: false,
     })
+}
+
+/// The plugin that `format` names for a file, and what it names inside of that; none where
+/// it is of another format than the other files of its container.
+fn choose_named<'a>(
+    engine: &Engine,
+    opening: &Opening<'_>,
+    format: Option<&'a str>,
+    alone: bool,
+) -> Result<Option<(Arc<Plugin>, Option<&'a str>)>> {
+    let Some((name, inner)) = format.map(split_format) else { return Ok(None) };
+    let plugin = engine.plugin(name)?;
+    if let Some(glimpse) = opening.glimpse.as_ref().filter(|_| !alone)
+        && plugin.probe(glimpse)? == Confidence::No
+    {
+        return Ok(None);
+    }
+    Ok(Some((plugin, inner)))
+}
+
+/// The plugin that recognises a file; raw where none does.
+fn guess(engine: &Engine, opening: &Opening<'_>) -> Result<Arc<Plugin>> {
+    let recognised = match &opening.glimpse {
+        Some(glimpse) => engine.recognise(glimpse)?,
+        None => None,
+    };
+    recognised.map_or_else(|| engine.plugin("raw"), Ok)
+}
+
+/// Whether `format` begins with the plugin's own.
+fn named_is(format: Option<&str>, plugin: &Plugin) -> bool {
+    format.is_some_and(|format| split_format(format).0 == plugin.name())
 }

@@ -14,7 +14,7 @@ use crate::disk::Disk;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::identity;
-use crate::image::{Image, OpenOptions, seed};
+use crate::image::{Image, Key, OpenOptions, seed};
 use crate::policy::Policy;
 use crate::remember;
 use crate::source::FileSource;
@@ -38,6 +38,8 @@ pub struct CreateOptions {
     /// Folders and files that the parent and its own parents may lie in, beside the new
     /// image's folder and the parent itself.
     pub allow: Vec<PathBuf>,
+    /// Keys and passwords of the parent and its own parents.
+    pub keys: Vec<Key>,
 }
 
 impl CreateOptions {
@@ -51,6 +53,7 @@ impl CreateOptions {
             settings: Vec::new(),
             sync: true,
             allow: Vec::new(),
+            keys: Vec::new(),
         }
     }
 
@@ -76,6 +79,7 @@ impl CreateOptions {
             settings: Vec::new(),
             sync: true,
             allow: image.granted(),
+            keys: image.options().keys.clone(),
         })
     }
 }
@@ -199,6 +203,7 @@ pub(crate) fn create_source(
             .chain(options.allow.iter().cloned())
             .filter(|path| path.exists())
             .collect(),
+        keys: options.keys.clone(),
         ..OpenOptions::default()
     };
     let policy = Policy::new(path, &open_options.allow)?;

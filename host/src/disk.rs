@@ -135,6 +135,13 @@ impl Disk {
         self.inner.mover.read(&self.inner.disk, &pieces, buffer)
     }
 
+    /// Fills `buffer` as [`Disk::read_at`] does, in this thread alone.
+    pub(crate) fn read_in_order(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
+        let mut pieces = Pieces::new();
+        self.inner.disk.plan_read(offset, buffer.len() as u64, &mut pieces)?;
+        self.inner.mover.read_in_order(&self.inner.disk, &pieces, buffer)
+    }
+
     /// Fills `buffer` as [`Disk::read_at`] does, if that takes no decoding; answers
     /// `false` at once where it does.
     ///

@@ -176,20 +176,24 @@ impl Engine {
     }
 
     /// The file by which the image at `path` is opened: that one, or the one in a folder
-    /// that stands for it.
+    /// that stands for it, with the format whose plugin says so.
     ///
     /// # Errors
     /// [`Error::Folder`] for one with no such file, or as [`Engine::plugins`].
-    pub(crate) fn entry_of(&self, path: PathBuf) -> Result<PathBuf> {
+    pub(crate) fn entry_of(&self, path: PathBuf) -> Result<(PathBuf, Option<String>)> {
         if !path.is_dir() {
-            return Ok(path);
+            return Ok((path, None));
         }
         let plugins = self.plugins()?;
         let mut entries = plugins.iter().filter_map(|one| {
             let entry = one.description().folder_entry.as_ref()?;
             // A plain name: nothing leads out of the folder.
             let is_plain = Path::new(entry).file_name().is_some_and(|name| name == entry.as_str());
-            is_plain.then(|| path.join(entry)).filter(|entry| entry.is_file())
+            // A symbolic link could lead out of it.
+            let is_file =
+                |entry: &PathBuf| entry.symlink_metadata().is_ok_and(|metadata| metadata.is_file());
+            let entry = is_plain.then(|| path.join(entry)).filter(is_file)?;
+            Some((entry, Some(one.name().to_owned())))
         });
         entries.next().ok_or(Error::Folder(path.clone()))
     }

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::disk::{Disk, Means};
 use crate::engine::Engine;
 use crate::error::Result;
+use crate::source::NestedSource;
 
 /// Bytes at each end of a disk that make its identity.
 const ENDS: u64 = 64 << 10;
@@ -21,12 +22,13 @@ const ENDS: u64 = 64 << 10;
 /// Where its first or last bytes cannot be read.
 fn of_contents(engine: &Engine, layers: &[Layer]) -> Result<String> {
     let disk = Disk::new(layers.to_vec(), Vec::new(), Means::small(engine.decoder()))?;
-    let number = layers.first().map_or(0, |layer| layer.number);
     let size = disk.size();
     let mut digest = Sha256::new();
     digest.update(b"fumehood disk");
     digest.update(size.to_le_bytes());
-    digest.update(number.to_le_bytes());
+    for number in layers.first().map(numbers).unwrap_or_default() {
+        digest.update(number.to_le_bytes());
+    }
     let mut buffer = vec![0; ENDS.min(size) as usize];
     disk.read_at(&mut buffer, 0)?;
     digest.update(&buffer);
@@ -34,6 +36,18 @@ fn of_contents(engine: &Engine, layers: &[Layer]) -> Result<String> {
     disk.read_at(&mut buffer, tail)?;
     digest.update(&buffer);
     Ok(uuid(digest.finalize().as_slice()))
+}
+
+/// The disk's number in its image, and in a container that image's own, and so on.
+fn numbers(layer: &Layer) -> Vec<u32> {
+    let mut numbers = vec![layer.number];
+    let main = layer.image.source(0).ok();
+    if let Some(nested) =
+        main.as_ref().and_then(|main| main.as_any().downcast_ref::<NestedSource>())
+    {
+        numbers.extend(self::numbers(&nested.disk().core().layers()[0]));
+    }
+    numbers
 }
 
 /// A UUID of version 8 (its maker's own kind) made of the first 16 bytes.

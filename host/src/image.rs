@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fumehood_core::contract::format::{DiskInfo, Glimpse, ImageInfo};
-use fumehood_core::{self as core, Access, Layer, OpenImage, Plugin, Source};
+use fumehood_core::{self as core, Access, Grants, Layer, NoGrants, OpenImage, Plugin, Source};
 
 use crate::chain::Chain;
-use crate::container::{Opened, open_outermost, split_format};
+use crate::container::{Opened, format_of, open_outermost, split_format};
 use crate::disk::{Disk, Means, WeakDisk};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -113,7 +113,8 @@ impl Image {
     pub(crate) fn open(engine: &Engine, path: &Path, options: OpenOptions) -> Result<Self> {
         let path =
             path.canonicalize().map_err(Error::io(format!("cannot open {}", path.display())))?;
-        let path = engine.entry_of(path)?;
+        let (path, named) = engine.entry_of(path)?;
+        let options = OpenOptions { format: options.format.clone().or(named), ..options };
         let main = source::open_path(&path, options.access)?;
         let recorded = || remember::recorded(&path);
         let format = options.format.clone().or_else(recorded);
@@ -145,7 +146,8 @@ impl Image {
     ) -> Result<Self> {
         let policy = Policy::new(&path, &options.allow)?;
         let snapshot = options.snapshot.clone();
-        let opening = Opening { main, glimpse, path: &path, policy: &policy, snapshot };
+        let opening =
+            Opening { main, glimpse, path: &path, policy: &policy, snapshot, granted: true };
         let inner = options.format.as_deref().and_then(|format| split_format(format).1);
         let image = open_outermost(engine, plugin, &opening, &options)?;
         let opened = Opened::all(engine, image, &opening, &options, inner)?;
@@ -280,6 +282,14 @@ impl Image {
             let path = self.path.display();
             Error::Chain(format!("{path} has no disk {number}; it has {count}"))
         })?;
+        let parent = &layer.image.disks()[layer.number as usize].parent;
+        if parent.is_some() && self.opened.is_guessed(layer) {
+            let (path, format) = (self.path.display(), format_of(&layer.image));
+            return Err(Error::Chain(format!(
+                "{path} holds a disk that names a parent; as a guest may have written it, the \
+                 parent is opened only where the format is named: --format {format}"
+            )));
+        }
         chain.add(layer.clone())?;
         while let Some(parent) = chain.wanted() {
             chain.add_parent(&parent)?;
@@ -314,6 +324,8 @@ pub(crate) struct Opening<'a> {
     pub path: &'a Path,
     pub policy: &'a Policy,
     pub snapshot: Option<String>,
+    /// Whether it may open what it names, by the policy.
+    pub granted: bool,
 }
 
 impl Opening<'_> {
@@ -324,7 +336,10 @@ impl Opening<'_> {
         options: &OpenOptions,
     ) -> Result<Arc<core::Image>> {
         let scratch = self.scratch(engine, &plugin);
-        let grants = Arc::new(self.policy.for_image(self.path, self.main.access()));
+        let grants: Arc<dyn Grants> = match self.granted {
+            true => Arc::new(self.policy.for_image(self.path, self.main.access())),
+            false => Arc::new(NoGrants),
+        };
         let open = OpenImage {
             main: self.main,
             grants,
@@ -345,7 +360,7 @@ impl Opening<'_> {
         let cache = engine.cache()?;
         let glimpse = self.glimpse.as_ref()?;
         let metadata = self.path.metadata().ok()?;
-        let changed = metadata.mtime_nsec() ^ metadata.mtime();
+        let changed = [metadata.mtime(), metadata.mtime_nsec()];
         let mut identity = blake3::Hasher::new();
         identity.update(engine.blake3(plugin)?.as_bytes());
         identity.update(&glimpse.size.to_le_bytes());
@@ -353,7 +368,9 @@ impl Opening<'_> {
             // Files in one container may begin and end alike.
             identity.update(glimpse.name.as_bytes());
         }
-        identity.update(&changed.to_le_bytes());
+        for part in changed {
+            identity.update(&part.to_le_bytes());
+        }
         identity.update(&glimpse.head);
         identity.update(&glimpse.tail);
         let path = cache.scratch(&identity.finalize().to_hex())?;

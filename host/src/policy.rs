@@ -91,7 +91,11 @@ impl Policy {
             Some(error) if error.kind() == io::ErrorKind::NotFound => {
                 SourceError::Missing(format!("{path:?}: {error}"))
             }
-            Some(error) => SourceError::NotGranted(format!("{path:?}: {error}")),
+            Some(error) if is_refusal(&error) => {
+                SourceError::NotGranted(format!("{path:?}: {error}"))
+            }
+            // Too many open files, a failing disk: it may be there the next time.
+            Some(error) => SourceError::Io(format!("{path:?}: {error}")),
             None => refuse(&format!(
                 "({path:?}) lies outside the image's folder; grant it with --allow"
             )),
@@ -129,6 +133,13 @@ impl Root {
         };
         Some(opened.map(File::from).map_err(io::Error::from))
     }
+}
+
+/// Whether the operating system keeps this user from a file, for good.
+fn is_refusal(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let refusals = [Errno::ACCESS, Errno::PERM, Errno::LOOP, Errno::NOTDIR, Errno::ISDIR];
+    error.raw_os_error().is_some_and(|code| refusals.iter().any(|one| one.raw_os_error() == code))
 }
 
 /// Whether a reference names a protocol (`json:`, `nbd:`, `https://`), as QEMU's
@@ -191,6 +202,10 @@ impl Grants for PolicyGrants {
             return Ok(known);
         }
         let source = Arc::new(source(&path, file, access)?);
+        // What was closed again is forgotten, now and then.
+        if opened.len() == opened.capacity() {
+            opened.retain(|_, known| known.strong_count() > 0);
+        }
         opened.insert(key, Arc::downgrade(&source));
         Ok(source)
     }

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use crate::child::{Bounded, Outcome};
 use crate::content;
@@ -140,6 +141,15 @@ impl Bench {
         let expected = self.fingerprint("expected.raw");
         fs::remove_file(self.path("expected.raw")).expect("just made");
         expected
+    }
+
+    /// The test fails unless `plugin test` with these arguments finds nothing wrong; its
+    /// report.
+    pub fn conforms(&self, arguments: &[&str]) -> serde_json::Value {
+        let mut command = self.fumehood(["plugin", "test", "--json", "--exchanges", "200"]);
+        let outcome = command.args(arguments).finish_within(Duration::from_secs(120));
+        assert_eq!(outcome.code, Some(0), "{arguments:?}: {}{}", outcome.stdout, outcome.stderr);
+        parse(&outcome)
     }
 
     /// The test fails unless bytes and map of a qcow2 image are what QEMU says.

@@ -157,3 +157,60 @@ fn a_disk_made_to_look_like_an_image_is_raw_when_it_is_said_so() {
     let as_raw = bench.converted(&["disk.raw.gz", "--format", "compressed/raw"]);
     assert_eq!(as_raw, bench.fingerprint("inner.qcow2"));
 }
+
+#[test]
+fn what_a_guest_could_have_written_opens_nothing_else() {
+    let bench = Bench::new();
+    bench.write("secret.raw", &content::noise(MEBIBYTE, 9));
+    let mut create = bench.peer("qemu-img", ["create", "-q", "-f", "qcow2", "-b", "secret.raw"]);
+    create.args(["-F", "raw", "disk.raw"]).succeed();
+    compress(&bench, &["gzip", "-c"], "disk.raw", "disk.raw.gz");
+    let ended = bench.fumehood(["convert", "disk.raw.gz", "out.raw", "-O", "raw"]).end_with(1);
+    assert!(ended.stderr.contains("--format compressed/qcow2"), "{}", ended.stderr);
+    let named = ["disk.raw.gz", "--format", "compressed/qcow2"];
+    assert_eq!(bench.converted(&named), bench.fingerprint("secret.raw"));
+
+    // As a parent, too, what is in it has to be named.
+    let mut create = bench.peer("qemu-img", ["create", "-q", "-u", "-f", "qcow2"]);
+    create.args(["-b", "disk.raw.gz", "-F", "raw", "top.qcow2", "1M"]).succeed();
+    let rebase = ["overlay", "rebase", "top.qcow2", "--parent", "disk.raw.gz", "--only-record"];
+    let ended = bench.fumehood(rebase).end_with(1);
+    assert!(ended.stderr.contains("--format compressed/qcow2"), "{}", ended.stderr);
+}
+
+#[test]
+fn two_may_read_what_was_compressed() {
+    let bench = Bench::new();
+    disk(&bench);
+    compress(&bench, &["bzip2", "-c"], "disk.raw", "disk.raw.bz2");
+    let server = Server::unix(&bench, &["disk.raw.bz2"]);
+    let first = bench.converted(&["disk.raw.bz2"]);
+    assert_eq!(first, bench.fingerprint("disk.raw"));
+    bench.peer("nbdcopy", [server.uri(), "copy.raw"]).succeed();
+    assert_eq!(bench.fingerprint("copy.raw"), first);
+}
+
+#[test]
+fn links_lead_out_of_no_folder_and_no_set() {
+    let bench = Bench::new();
+    std::fs::create_dir(bench.path("bundle")).expect("our folder");
+    bench.create_qcow2("secret.qcow2", "cluster_size=64k", "1M");
+    let link = std::os::unix::fs::symlink::<_, std::path::PathBuf>;
+    link("../secret.qcow2", bench.path("bundle/DiskDescriptor.xml")).expect("our folder");
+    let ended = bench.fumehood(["info", "bundle"]).end_with(1);
+    assert!(ended.stderr.contains("holds no file by which"), "{}", ended.stderr);
+    bench.write("disk.001", &[1; 512]);
+    link("secret.qcow2", bench.path("disk.002")).expect("our folder");
+    let ended = bench.fumehood(["info", "--format", "raw", "disk.001"]).end_with(1);
+    assert!(ended.stderr.contains("is a symbolic link"), "{}", ended.stderr);
+}
+
+#[test]
+fn an_appliance_of_appliances_has_an_end() {
+    let bench = Bench::new();
+    disk(&bench);
+    appliance(&bench, "inner.ova", &["disk.vmdk"]);
+    appliance(&bench, "outer.ova", &["inner.ova"; 70]);
+    let ended = bench.fumehood(["info", "outer.ova"]).end_with(1);
+    assert!(ended.stderr.starts_with("fumehood: outer.ova: "), "{}", ended.stderr);
+}

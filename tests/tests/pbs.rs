@@ -108,6 +108,16 @@ fn the_disks_of_a_snapshot_are_read() {
 }
 
 #[test]
+fn the_plugin_conforms() {
+    let bench = bench();
+    let index = format!("{SNAPSHOT}/second.img.fidx");
+    let hash = bench.fingerprint("second.raw").1;
+    let allow = ["--allow", "store"];
+    bench.conforms(&[&["pbs", "--image", &index, "--sha256", &hash][..], &allow].concat());
+    bench.conforms(&[&["pbs", "--image", SNAPSHOT][..], &allow].concat());
+}
+
+#[test]
 fn a_served_disk_is_copied_whole() {
     let bench = bench();
     let server = Server::unix(&bench, &["--allow", "store", SNAPSHOT]);

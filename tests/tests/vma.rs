@@ -142,3 +142,9 @@ fn archives_that_cannot_be_are_refused() {
         assert!(outcome.stderr.contains(phrase), "{phrase}: {}", outcome.stderr);
     }
 }
+
+#[test]
+fn the_plugin_conforms() {
+    let bench = bench();
+    bench.conforms(&["vma", "--image", "vm.vma"]);
+}

@@ -24,8 +24,8 @@ pub const READ_LIMIT: u32 = 16 << 20;
 const SOURCE_LIMIT: usize = 1 << 24;
 /// The longest reference in bytes; file names end well before.
 const REFERENCE_LIMIT: usize = 4096;
-/// The most references of one image that stay open; the ones used least lately are
-/// closed, and opened again when they are needed.
+/// The most references of one image that stay open; the ones opened first are closed,
+/// and opened again when they are needed.
 const OPEN_LIMIT: usize = 256;
 /// The most keys of one image.
 const SECRET_LIMIT: usize = 1024;
@@ -93,12 +93,16 @@ impl SourceTable {
         if source.access() == Access::Read {
             if self.open.len() >= OPEN_LIMIT
                 && let Some(oldest) = self.open.pop_front()
+                && let Some(entry) = self.entries.get_mut(oldest as usize)
             {
-                self.entries[oldest as usize].source = None;
+                entry.source = None;
             }
             self.open.push_back(id);
         }
-        self.entries[id as usize].source.insert(source).clone()
+        if let Some(entry) = self.entries.get_mut(id as usize) {
+            entry.source = Some(source.clone());
+        }
+        source
     }
 
     /// The key numbered `number`.
@@ -147,10 +151,14 @@ impl SourceTable {
         }
     }
 
-    /// The number for `reference`, which need not be open yet.
-    fn declare(&mut self, reference: &str, access: Access) -> core::result::Result<u32, String> {
+    /// The number for `reference`, which need not be open yet, and whether it is new.
+    fn declare(
+        &mut self,
+        reference: &str,
+        access: Access,
+    ) -> core::result::Result<(u32, bool), String> {
         if let Some(id) = self.by_reference.get(reference) {
-            return Ok(*id);
+            return Ok((*id, false));
         }
         if reference.len() > REFERENCE_LIMIT {
             let (shown, length) =
@@ -165,7 +173,7 @@ impl SourceTable {
         self.names += reference.len();
         self.entries.push(Entry { source: None, reference: reference.clone(), access });
         self.by_reference.insert(reference, id);
-        Ok(id)
+        Ok((id, true))
     }
 }
 
@@ -314,14 +322,17 @@ impl source::Host for Imports {
         if access == Access::ReadWrite && self.sources.read().main_access() == Access::Read {
             return Ok(Err(types::Error::ReadOnly));
         }
-        let id = match self.sources.write().declare(&reference, access) {
-            Ok(id) => id,
+        let (id, is_new) = match self.sources.write().declare(&reference, access) {
+            Ok(declared) => declared,
             Err(what) => return Ok(Err(types::Error::Missing(what))),
         };
         match open_declared(&self.sources, &*self.grants, id) {
             Ok(source) => Ok(Ok(self.table.push(Granted { id, source })?)),
             Err(error) => {
-                self.sources.write().forget_last(id);
+                // A number that was given before may stand in an extent.
+                if is_new {
+                    self.sources.write().forget_last(id);
+                }
                 Ok(Err(contract_error(error)))
             }
         }
@@ -329,7 +340,7 @@ impl source::Host for Imports {
 
     fn declare(&mut self, reference: String) -> Result<core::result::Result<u32, types::Error>> {
         let id = self.sources.write().declare(&reference, Access::Read);
-        Ok(id.map_err(types::Error::Missing))
+        Ok(id.map(|(id, _)| id).map_err(types::Error::Missing))
     }
 }
 

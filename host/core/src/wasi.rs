@@ -19,15 +19,20 @@ use crate::imports::Imports;
 
 /// How the names of WASI's interfaces begin.
 const PREFIX: &str = "wasi:";
+/// The packages that a standard library imports on its own. Who imports more of WASI
+/// (sockets, HTTP) means to use it, and is refused.
+const PACKAGES: [&str; 5] = ["cli/", "clocks/", "filesystem/", "io/", "random/"];
 /// Bytes that may be printed at once.
 const LINE: u64 = 4096;
 
 /// All of WASI's resources on the host's side: there is nothing behind them.
 struct Nothing;
 
-/// Whether an import is WASI's.
+/// Whether an import is one of WASI's that may be there.
 pub(crate) fn is_wasi(import: &str) -> bool {
-    import.starts_with(PREFIX)
+    import
+        .strip_prefix(PREFIX)
+        .is_some_and(|rest| PACKAGES.iter().any(|package| rest.starts_with(package)))
 }
 
 /// Gives `linker` what `component` imports of WASI.

@@ -67,7 +67,7 @@ impl<'a> Bench<'a> {
     ) -> Result<Self> {
         let shown = image.path.display();
         let path = image.path.canonicalize().map_err(Error::io(format!("cannot open {shown}")))?;
-        let path = engine.entry_of(path)?;
+        let (path, _) = engine.entry_of(path)?;
         let main = source::open_path(&path, Access::Read)?;
         let policy = Policy::new(&path, &options.open.allow)?;
         Ok(Self { engine, plugin, image, options, main, path, policy })

@@ -26,8 +26,11 @@ pub(super) fn reads_alike(bench: &Bench<'_>) -> Verdict {
             let offset = random.below(disk.size());
             let length = (1 + random.below(200_000)).min(disk.size() - offset) as usize;
             let mut whole = vec![0; length];
-            if disk.read_at(&mut whole, offset).is_err() {
-                // A damaged range: not read in parts either.
+            if let Err(error) = disk.read_at(&mut whole, offset) {
+                // What its extents say is damaged is; nothing else may fail.
+                if !is_damaged(&disk, offset, length as u64)? {
+                    return Err(format!("{length} bytes at {offset} cannot be read: {error}"));
+                }
                 continue;
             }
             let cut = random.below(length as u64) as usize;
@@ -44,6 +47,20 @@ pub(super) fn reads_alike(bench: &Bench<'_>) -> Verdict {
     }
     let own = if given == 0 { String::new() } else { format!(", {given} by `read` too") };
     passed(format!("{compared} bytes{own}"))
+}
+
+/// Whether a part of the range is damaged, by its extents.
+fn is_damaged(disk: &Disk, offset: u64, length: u64) -> Result<bool, String> {
+    let (mut at, end) = (offset, offset + length);
+    while at < end {
+        for piece in &disk.extents(at, end - at).map_err(told)? {
+            if matches!(piece.kind, fumehood_core::PieceKind::Damaged(_)) {
+                return Ok(true);
+            }
+            at = piece.offset + piece.length;
+        }
+    }
+    Ok(false)
 }
 
 /// Compares with what the plugin's own `read` gives; `false` where it gives nothing.
@@ -84,16 +101,30 @@ pub(super) fn has_hash(bench: &Bench<'_>) -> Verdict {
     Ok(Outcome::Passed(format!("{at} bytes, SHA-256 {}", hex(&expected))))
 }
 
-/// What every disk of an image reads as, for comparing it with itself: a digest of each
-/// disk, or of parts of a large one. An error's text where one cannot be read.
+/// What every disk of an image reads as, for comparing it with itself.
+#[derive(PartialEq, Eq)]
+pub(super) struct Sample {
+    /// A digest of each part of each disk; none where it cannot be read.
+    parts: Vec<Option<String>>,
+}
+
+impl Sample {
+    /// Whether all parts that can be read now are as they were.
+    pub(super) fn agrees_with(&self, before: &Self) -> bool {
+        let same =
+            |(now, before): (&Option<String>, &Option<String>)| now.is_none() || now == before;
+        self.parts.len() == before.parts.len() && self.parts.iter().zip(&before.parts).all(same)
+    }
+}
+
+/// Reads what can be read.
 pub(super) fn sample(
     bench: &Bench<'_>,
     image: &std::sync::Arc<fumehood_core::Image>,
-) -> Result<Vec<String>, crate::Error> {
-    let mut samples = Vec::new();
+) -> Result<Sample, crate::Error> {
+    let mut sample = Sample { parts: Vec::new() };
     for number in 0..image.disks().len() as u32 {
         let disk = bench.disk(image, number)?;
-        let mut digest = Sha256::new();
         let is_large = disk.size() > WHOLE;
         let mut buffer = vec![0; if is_large { STEP / 16 } else { STEP }];
         let step = if is_large { disk.size() / PARTS } else { STEP as u64 };
@@ -101,17 +132,18 @@ pub(super) fn sample(
         while at < disk.size() {
             let length = (disk.size() - at).min(buffer.len() as u64) as usize;
             match disk.read_at(&mut buffer[..length], at) {
-                Ok(()) => digest.update(&buffer[..length]),
+                Ok(()) => {
+                    sample.parts.push(Some(hex(&Sha256::digest(&buffer[..length]))));
+                }
                 Err(error) => {
                     if super::bench::is_clean(&error).is_err() {
                         return Err(error);
                     }
-                    digest.update(b"not readable");
+                    sample.parts.push(None);
                 }
             }
             at += step;
         }
-        samples.push(hex(&digest.finalize()));
     }
-    Ok(samples)
+    Ok(sample)
 }

@@ -13,7 +13,7 @@ use super::Verdict;
 use fumehood_core::Layer;
 
 use super::bench::{Bench, Random, in_time, is_clean, passed, told};
-use super::contents::sample;
+use super::contents::{Sample, sample};
 use super::mapping::whole;
 use super::source::Altered;
 use crate::error::Error;
@@ -104,7 +104,7 @@ fn within(ranges: &[Range<u64>], random: &mut Random) -> Option<u64> {
     Some(range.start + random.below(reach))
 }
 
-fn expected(bench: &Bench<'_>) -> Result<Vec<String>, String> {
+fn expected(bench: &Bench<'_>) -> Result<Sample, String> {
     let opened = bench.open().map_err(told)?;
     sample(bench, &opened.image).map_err(told)
 }
@@ -128,14 +128,14 @@ fn interesting(size: u64, random: &mut Random) -> u64 {
 fn try_one(
     bench: &Bench<'_>,
     main: Altered,
-    expected: &[String],
+    expected: &Sample,
     counts: &mut Counts,
 ) -> Result<(), String> {
     let started = Instant::now();
     let looked = look(bench, main);
     in_time(started, "looking at it")?;
     match looked {
-        Ok(found) if found == expected => counts.same += 1,
+        Ok(found) if found == *expected => counts.same += 1,
         Ok(_) => counts.other += 1,
         Err(error) => {
             is_clean(&error)?;
@@ -146,7 +146,7 @@ fn try_one(
 }
 
 /// Opens it, checks it, and reads what can be read.
-fn look(bench: &Bench<'_>, main: Altered) -> Result<Vec<String>, Error> {
+fn look(bench: &Bench<'_>, main: Altered) -> Result<Sample, Error> {
     let opened = bench.open_as(Arc::new(main), Arc::default())?;
     for number in 0..opened.image.disks().len() as u32 {
         let disk = bench.disk(&opened.image, number)?;

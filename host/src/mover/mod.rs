@@ -50,6 +50,24 @@ impl Mover {
         }
     }
 
+    /// The same, one piece after the other, in this thread: for who waits in the middle of
+    /// another read. A worker that waits for others meanwhile takes up other work, and
+    /// that could wait for what this one holds.
+    pub(crate) fn read_in_order(
+        &self,
+        disk: &Disk,
+        pieces: &[Piece],
+        buffer: &mut [u8],
+    ) -> Result<()> {
+        let mut rest = buffer;
+        for piece in pieces {
+            let (part, behind) = rest.split_at_mut(piece.length as usize);
+            rest = behind;
+            self.read_piece(disk, piece, part)?;
+        }
+        Ok(())
+    }
+
     fn read_pieces(&self, disk: &Disk, pieces: &[Piece], buffer: &mut [u8]) -> Result<()> {
         let mut encoded = Vec::new();
         let mut rest = buffer;

@@ -113,6 +113,7 @@ fn put_above(top: &Image, disk: &Disk) -> Result<Image> {
         settings: settings(format),
         sync: true,
         allow: top.options().allow.clone(),
+        keys: top.options().keys.clone(),
     };
     let half = beside(path, ".new");
     let _ = std::fs::remove_file(&half);

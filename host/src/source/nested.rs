@@ -35,7 +35,7 @@ impl Source for NestedSource {
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), SourceError> {
         self.disk
-            .read_at(buffer, offset)
+            .read_in_order(buffer, offset)
             .map_err(|error| SourceError::Io(format!("{} at offset {offset}: {error}", self.name)))
     }
 

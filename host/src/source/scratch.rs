@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
@@ -21,7 +21,9 @@ fn check_limit(end: Option<u64>) -> Result<(), SourceError> {
     }
 }
 
-/// Scratch at a path of the host's cache; losing it costs only time.
+/// Scratch at a path of the host's cache; losing it costs only time. One that another
+/// reader of the same image has open is left to that one: then this is a file of its own,
+/// without a name.
 #[derive(Debug)]
 pub(crate) struct ScratchSource {
     path: PathBuf,
@@ -31,8 +33,10 @@ pub(crate) struct ScratchSource {
 impl ScratchSource {
     /// Scratch in the file `path`, which need not exist yet.
     pub(crate) fn new(path: PathBuf) -> Self {
-        let file =
-            if path.exists() { FileSource::open(&path, Access::ReadWrite).ok() } else { None };
+        let file = match path.exists() {
+            true => FileSource::open(&path, Access::ReadWrite).ok().or_else(|| nameless(&path)),
+            false => None,
+        };
         Self { path, file: Mutex::new(file) }
     }
 
@@ -51,7 +55,8 @@ impl ScratchSource {
                 .mode(0o600)
                 .open(&self.path)
                 .and_then(|opened| FileSource::from_file("scratch", opened, Access::ReadWrite));
-            match opened {
+            // Another reader may have been faster.
+            match opened.or_else(|error| nameless(&self.path).ok_or(error)) {
                 Ok(opened) => *file = Some(opened),
                 Err(error) => {
                     let what = format!("scratch {}: {error}", self.path.display());
@@ -61,6 +66,12 @@ impl ScratchSource {
         }
         file.as_ref().map(action)
     }
+}
+
+/// An empty file beside `path` that goes when it is closed.
+fn nameless(path: &Path) -> Option<FileSource> {
+    let file = tempfile::tempfile_in(path.parent()?).ok()?;
+    FileSource::from_file("scratch", file, Access::ReadWrite).ok()
 }
 
 impl Source for ScratchSource {

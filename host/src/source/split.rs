@@ -9,7 +9,7 @@ use std::sync::Arc;
 use fumehood_core::{Access, Source, SourceError};
 
 use super::FileSource;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// The most parts of a set.
 const PART_LIMIT: u32 = 10_000;
@@ -77,7 +77,14 @@ impl SplitSource {
         let mut size = first.size();
         let mut parts = vec![(0, first)];
         for number in numbering.first + 1..PART_LIMIT {
-            let Some(part) = numbering.part(number).filter(|part| part.exists()) else { break };
+            let Some(part) = numbering.part(number) else { break };
+            let Ok(metadata) = part.symlink_metadata() else { break };
+            if metadata.is_symlink() {
+                let shown = part.display();
+                return Err(Error::Chain(format!(
+                    "{shown} is a symbolic link; the parts of a set are files beside the first"
+                )));
+            }
             let part = FileSource::open(&part, access)?;
             let start = size;
             size += part.size();

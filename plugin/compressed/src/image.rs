@@ -10,8 +10,8 @@ use core::cell::{Cell, RefCell};
 
 use fumehood_plugin::read::read_bytes;
 use fumehood_plugin::{
-    Content, Contents, Digest, DigestKind, DigestValue, Disk, DiskDigest, DiskInfo, Encoded, Error,
-    Extent, Extents, Finding, Host, Image, ImageInfo, Level, Progress, Result, SourceHandle,
+    Codec, Content, Contents, Digest, DigestKind, DigestValue, Disk, DiskDigest, DiskInfo, Encoded,
+    Error, Extent, Extents, Finding, Host, Image, ImageInfo, Level, Progress, Result, SourceHandle,
     Stored, Window,
 };
 
@@ -22,7 +22,7 @@ use crate::identity::identity;
 use crate::index::Index;
 use crate::index_writer::{IndexWriter, START};
 use crate::kind::{Kind, inner_name};
-use crate::piece::{Check, EncodedPiece, Piece};
+use crate::piece::{Check, EncodedPiece, Piece, UnpackedPiece};
 use crate::room::Room;
 use crate::survey::{Survey, begin};
 
@@ -243,7 +243,6 @@ struct Contained {
 
 impl Contained {
     fn content(&self, length: u64, piece: Piece) -> Result<Content> {
-        let stored = |source, offset| Content::Stored(Stored { source, offset, writable: false });
         let doubtful = || {
             Error::Io(
                 "what was learned of this compressed file does not fit it: drop its scratch".into(),
@@ -257,9 +256,14 @@ impl Contained {
             Piece::Damaged => {
                 Content::Damaged("this block does not have the checksum stored with it".into())
             }
-            Piece::Stored(offset) if fits(offset, length) => stored(0, offset),
-            Piece::Unpacked(offset) if self.index.has_room(offset, length) => {
-                stored(self.index.scratch_id().ok_or_else(doubtful)?, offset)
+            Piece::Stored(offset) if fits(offset, length) => {
+                Content::Stored(Stored { source: 0, offset, writable: false })
+            }
+            Piece::Unpacked(piece)
+                if self.index.has_room(piece.offset, length) && length <= PIECE_LIMIT =>
+            {
+                let source = self.index.scratch_id().ok_or_else(doubtful)?;
+                Content::Encoded(unpacked(source, length as u32, &piece))
             }
             Piece::Encoded(piece)
                 if fits(piece.offset, piece.stored.into())
@@ -303,6 +307,14 @@ impl Contained {
         }
         Ok(encoded)
     }
+}
+
+/// Bytes of the scratch as they are, to be compared before they are believed.
+fn unpacked(source: u32, length: u32, piece: &UnpackedPiece) -> Encoded {
+    let mut encoded = Encoded::new(source, piece.offset, length, Codec::Identity, length);
+    let value = DigestValue::Given(piece.crc.to_le_bytes().to_vec());
+    encoded.digest = Some(Digest { kind: DigestKind::Crc32, value, over_decoded: false });
+    encoded
 }
 
 impl Disk for Contained {

@@ -26,7 +26,7 @@ pub const PAGES_LIMIT: usize = 256 << 10;
 /// First bytes of a scratch that this plugin filled.
 pub const MAGIC: [u8; 4] = *b"FHCF";
 /// The layout of everything in the scratch.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Where a page of entries lies.
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]

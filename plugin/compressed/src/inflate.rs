@@ -286,11 +286,16 @@ mod tests {
         assert_eq!((index.summary.encoded.get(), index.summary.unpacked.get()), (2, 1_230_000));
         let pieces = index.page(0).unwrap();
         let list: Vec<_> = pieces.from(0).collect();
-        assert_eq!(list.len(), 4);
+        assert!(list.iter().all(|(_, length, _)| *length <= 64 << 10));
+        let unpacked = 600_000usize.div_ceil(64 << 10) + 630_000usize.div_ceil(64 << 10);
+        assert_eq!(list.len(), 2 + unpacked);
         for (start, length, piece) in list {
             let expected = &plain[start as usize..][..length as usize];
             match piece {
-                Piece::Unpacked(at) => assert!(kept.read(at, length as usize).unwrap() == expected),
+                Piece::Unpacked(piece) => {
+                    assert!(kept.read(piece.offset, length as usize).unwrap() == expected);
+                    assert_eq!(piece.crc, CRC32.checksum(expected));
+                }
                 Piece::Encoded(piece) => {
                     let crc = Check::Given(DigestKind::Crc32, CRC32.checksum(expected));
                     let window = piece.entrance.unwrap().length;

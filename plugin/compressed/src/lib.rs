@@ -18,7 +18,8 @@
 //! A survey walks the container once, step by step, and writes *pieces* into an index:
 //! where on the disk each begins, and where its bytes lie. The index lives in the
 //! scratch, page by page, with checkpoints' windows and whatever had to be unpacked,
-//! so that memory stays small and the next open needs no survey.
+//! so that memory stays small and the next open needs no survey. All of it has checksums:
+//! a scratch that came to harm is filled again or an error, never other bytes.
 //!
 //! Sources: RFC 1950 to 1952 and the SAM specification (blocks of BGZF), RFC 8878 and
 //! the Zstandard seekable format 0.1.0, the .xz file format 1.2.1, the LZ4 frame format

@@ -11,12 +11,21 @@ pub enum Piece {
     Zero,
     /// Verbatim in the main source, from this offset on.
     Stored(u64),
-    /// Unpacked, in the scratch, from this offset on.
-    Unpacked(u64),
+    /// Unpacked, in the scratch.
+    Unpacked(UnpackedPiece),
     /// In the main source, behind a codec.
     Encoded(EncodedPiece),
     /// Does not have the checksum that was stored with it.
     Damaged,
+}
+
+/// A piece that the scratch holds unpacked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnpackedPiece {
+    /// Offset in the scratch.
+    pub offset: u64,
+    /// CRC-32 of its bytes: a scratch may come to harm.
+    pub crc: u32,
 }
 
 /// A piece that the host decodes.
@@ -68,7 +77,7 @@ pub struct Entry {
     /// A window's offset, or a digest or its offset.
     extra: U64,
     window: U32,
-    /// CRC-32 of a piece that has an entrance.
+    /// CRC-32 of a piece that has an entrance or was unpacked, or a digest.
     crc: U32,
 }
 
@@ -116,7 +125,10 @@ impl Entry {
             Piece::Zero => (),
             Piece::Damaged => entry.kind = DAMAGED,
             Piece::Stored(offset) => (entry.kind, entry.offset) = (STORED, U64::new(*offset)),
-            Piece::Unpacked(offset) => (entry.kind, entry.offset) = (UNPACKED, U64::new(*offset)),
+            Piece::Unpacked(UnpackedPiece { offset, crc }) => {
+                (entry.kind, entry.offset) = (UNPACKED, U64::new(*offset));
+                entry.crc = U32::new(*crc);
+            }
             Piece::Encoded(encoded) => entry.encode(encoded),
         }
         entry
@@ -151,7 +163,7 @@ impl Entry {
         Some(match self.kind {
             ZERO => Piece::Zero,
             STORED => Piece::Stored(offset),
-            UNPACKED => Piece::Unpacked(offset),
+            UNPACKED => Piece::Unpacked(UnpackedPiece { offset, crc: self.crc.get() }),
             DAMAGED => Piece::Damaged,
             code => {
                 let (_, codec) = CODECS.iter().find(|(own, _)| *own == code)?;
@@ -182,8 +194,8 @@ impl Piece {
         let follows = |at: &u64, next: &u64| at.checked_add(length) == Some(*next);
         match (self, next) {
             (Piece::Zero, Piece::Zero) | (Piece::Damaged, Piece::Damaged) => true,
-            (Piece::Stored(at), Piece::Stored(next))
-            | (Piece::Unpacked(at), Piece::Unpacked(next)) => follows(at, next),
+            (Piece::Stored(at), Piece::Stored(next)) => follows(at, next),
+            // What has a checksum of its own stays a piece of its own.
             _ => false,
         }
     }
@@ -204,7 +216,7 @@ mod tests {
             Piece::Zero,
             Piece::Damaged,
             Piece::Stored(u64::MAX),
-            Piece::Unpacked(4096),
+            Piece::Unpacked(UnpackedPiece { offset: 4096, crc: 0x0102_0304 }),
             encoded(Codec::Zstd, Check::None, None),
             encoded(Codec::Deflate, crc, Some(entrance)),
             encoded(Codec::Lzo, Check::Given(DigestKind::Adler32, 7), None),

@@ -1,13 +1,16 @@
-//! Unpacked bytes on their way to the scratch: zeroes are noted, not written.
+//! Unpacked bytes on their way to the scratch: zeroes are noted, not written. All else
+//! becomes pieces that are small, each with its checksum: the host compares a whole piece
+//! before it hands out any of its bytes.
 
 use alloc::vec::Vec;
 
 use fumehood_plugin::Result;
 
+use crate::checksum::CRC32;
 use crate::index_writer::IndexWriter;
-use crate::piece::Piece;
+use crate::piece::{Piece, UnpackedPiece};
 
-/// Bytes of which it is asked whether they are all zero.
+/// Bytes of which it is asked whether they are all zero, and which have one checksum.
 const GRAIN: usize = 64 << 10;
 /// Bytes gathered before they are written.
 const BATCH: usize = 16 * GRAIN;
@@ -47,11 +50,16 @@ impl Unpack {
             let length: usize = run.iter().map(|grain| grain.len()).sum();
             let bytes = self.buffer.get(at..at + length).unwrap_or_default();
             at += length;
-            let piece = match is_zero(bytes) {
-                true => Piece::Zero,
-                false => Piece::Unpacked(index.room.append(bytes)?),
-            };
-            index.push(length as u64, piece)?;
+            if is_zero(bytes) {
+                index.push(length as u64, Piece::Zero)?;
+                continue;
+            }
+            let mut offset = index.room.append(bytes)?;
+            for grain in run {
+                let crc = CRC32.checksum(grain);
+                index.push(grain.len() as u64, Piece::Unpacked(UnpackedPiece { offset, crc }))?;
+                offset += grain.len() as u64;
+            }
         }
         self.buffer.clear();
         Ok(())

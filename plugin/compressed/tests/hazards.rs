@@ -9,7 +9,7 @@ use common::{Bench, File, sample};
 use fumehood_compressed::Compressed;
 use fumehood_plugin::memory::{MemoryHost, MemorySource, check_answer};
 use fumehood_plugin::simulate::{JournalSource, Random};
-use fumehood_plugin::{Error, Format, OpenOptions, Source, SourceHandle};
+use fumehood_plugin::{Content, Error, Format, OpenOptions, Source, SourceHandle};
 
 /// A small file of each kind: name of the tool, and what it made of `plain`.
 fn all(bench: &Bench, plain: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
@@ -47,9 +47,10 @@ fn explore(bytes: &[u8]) -> Result<(), Error> {
         check_answer(&answer, at, size).unwrap();
         at = answer.last().unwrap().end();
         for extent in &answer {
-            if let fumehood_plugin::Content::Encoded(encoded) = &extent.content {
+            if let Content::Encoded(encoded) = &extent.content {
                 let end = encoded.offset + u64::from(encoded.stored_length);
-                assert!(end <= bytes.len() as u64, "{extent:?}");
+                let size = file.find(encoded.source).unwrap().size();
+                assert!(end <= size, "{extent:?}");
                 assert!(encoded.decoded_length <= 64 << 20);
                 if let Some(window) = encoded.window {
                     let end = window.offset + u64::from(window.length);
@@ -147,7 +148,7 @@ fn a_torn_scratch_is_filled_again() {
                 0 => torn[..4096].fill(0),
                 1 => torn.truncate(random.below(good.len() as u64) as usize),
                 _ => {
-                    // Not among what was unpacked: that has no checksum.
+                    // Not among what was unpacked: that is only read when it is asked for.
                     let part = if random.one_in(2) { 0..136 } else { good.len() - 24..good.len() };
                     let at = part.start + random.below(part.len() as u64) as usize;
                     torn[at] ^= 1 << random.below(8);
@@ -171,6 +172,67 @@ fn a_torn_scratch_is_filled_again() {
             assert!(steps > 1 || changed.scratch.bytes() != good, "{tool}: it is not believed");
         }
     }
+}
+
+#[test]
+fn a_scratch_that_came_to_harm_never_gives_other_bytes() {
+    let (bench, plain) = (Bench::new("harm"), sample(300_000));
+    let mut random = Random::new(11);
+    for (tool, packed) in all(&bench, &plain) {
+        let file = File::new("x.gz", &packed);
+        let (image, _) = file.open().unwrap();
+        let good = file.scratch.bytes();
+        // Where the bytes lie that were unpacked.
+        let kept: Vec<_> = file
+            .extents(&*image)
+            .into_iter()
+            .filter_map(|extent| match extent.content {
+                Content::Encoded(encoded) if encoded.source == 99 => {
+                    Some(encoded.offset..encoded.offset + u64::from(encoded.stored_length))
+                }
+                _ => None,
+            })
+            .collect();
+        let mut refused = 0;
+        for round in 0..60 {
+            let at = match kept.get(round) {
+                Some(range) => range.start + random.below(range.end - range.start),
+                // The header, the last page and the directory, or anything.
+                None if round % 3 == 0 => random.below(136),
+                None if round % 3 == 1 => good.len() as u64 - 1 - random.below(500),
+                None => random.below(good.len() as u64),
+            };
+            let mut harmed = good.clone();
+            harmed[at as usize] ^= 1 << random.below(8);
+            file.scratch.resize(0).unwrap();
+            file.scratch.write(0, &harmed).unwrap();
+            *file.last.borrow_mut() = None;
+            let found = file.open().and_then(|(image, _)| file.contents(&*image));
+            let is_kept = kept.iter().any(|range| range.contains(&at));
+            assert!(found.is_err() || !is_kept, "{tool}: {at} is not compared");
+            refused += usize::from(found.is_err());
+            assert!(found.is_err() || found == Ok(plain.clone()), "{tool}: {at}: other bytes");
+        }
+        assert!(refused > 0 || kept.is_empty(), "{tool}");
+    }
+}
+
+/// Damage while the image is open: each part is refused or right, wherever it begins.
+#[test]
+fn only_the_harmed_piece_is_refused() {
+    let (bench, plain) = (Bench::new("piece"), sample(400_000));
+    let packed = bench.filter("bzip2", "bzip2", &["-c", "-1"], &plain);
+    let file = File::new("x.bz2", &packed);
+    let (image, _) = file.open().unwrap();
+    let good = file.scratch.bytes();
+    // The first piece is noise, so that it is not zero; it lies where all begins.
+    file.scratch.write(4096 + 70, &[!good[4096 + 70]]).unwrap();
+    let piece = 64 << 10;
+    for offset in [0, 69, 71, 40_000, piece - 1] {
+        assert!(file.range(&*image, offset, 1).is_err(), "{offset}");
+    }
+    let rest = file.range(&*image, piece, plain.len() as u64 - piece).unwrap();
+    assert!(rest == plain[piece as usize..]);
 }
 
 #[test]

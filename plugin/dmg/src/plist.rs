@@ -2,7 +2,7 @@
 //! integers and data. There are no entities: what declares some is refused.
 
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use fumehood_plugin::read::read_bytes;
@@ -38,15 +38,13 @@ pub fn read_text(source: &dyn Source, place: Place) -> Result<String> {
     if bytes.starts_with(b"bplist") {
         return Err(Error::Unsupported("a binary property list".into()));
     }
-    let text = String::from_utf8(bytes).map_err(|error| {
+    let mut text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to() as u64;
         corrupt(source, offset + at, "a property list that is not UTF-8")
     })?;
     // Some writers end it like a string in C.
-    Ok(match text.trim_end_matches('\0').len() {
-        end if end < text.len() => text[..end].to_string(),
-        _ => text,
-    })
+    text.truncate(text.trim_end_matches('\0').len());
+    Ok(text)
 }
 
 /// Parses `text`, which was read from `offset` of `source`.

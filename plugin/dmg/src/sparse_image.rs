@@ -195,9 +195,12 @@ impl Image for SparseImage {
     }
 }
 
+/// The largest granularity that a host takes, as a power of two.
+const MOST_GRANULARITY: u32 = 28;
+
 /// The largest power of two that bands of `size` bytes are multiples of, within reason.
 pub fn granularity(size: u64) -> u32 {
-    1 << size.trailing_zeros().clamp(9, 30)
+    1 << size.trailing_zeros().clamp(9, MOST_GRANULARITY)
 }
 
 /// The answer from the extent that holds `offset` on: a band may be several of them.

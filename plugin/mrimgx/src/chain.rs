@@ -29,6 +29,8 @@ pub struct PartitionChain {
     pub base: Table,
     /// Changes since, newest first.
     pub deltas: Vec<Table>,
+    /// How many blocks the partition had in each file of the set, as they tell.
+    pub counts: Vec<u64>,
     /// All indexes that are used, with the files they are in.
     pub indexes: Vec<(SourceHandle, Block)>,
 }
@@ -90,7 +92,10 @@ pub fn build(found: &Found) -> Result<Vec<DiskChain>> {
     for (disk, own) in target.layout.disks.0.iter().zip(&target.tables) {
         let mut partitions = Vec::new();
         for (partition, own) in disk.partitions.0.iter().zip(&own.partitions) {
-            partitions.push(chain(target, older, (disk, partition), own)?);
+            let mut chain = chain(target, older, (disk, partition), own)?;
+            let place = (disk.header.disk_number, partition.header.partition_number);
+            chain.counts = found.set.counts(place);
+            partitions.push(chain);
         }
         disks.push(DiskChain { own: own.clone(), partitions });
     }
@@ -115,7 +120,7 @@ fn chain(
         let table = tables.data.clone();
         if link.member.delta { deltas.push(table) } else { base = table }
     }
-    Ok(PartitionChain { own: own.clone(), base, deltas, indexes })
+    Ok(PartitionChain { own: own.clone(), base, deltas, counts: Vec::new(), indexes })
 }
 
 impl Link {

@@ -183,7 +183,7 @@ impl Ready {
         for (number, (own, overlay)) in self.measures.iter().zip(&self.overlays).enumerate() {
             let Some(chain) = self.chain.partitions.get(number) else { continue };
             let stored = Stored::new(own.clone(), chain, storing, overlay.borrow().end())?;
-            let length = own.data_end(stored.count, size)? - own.data_start;
+            let length = own.data_end(stored.count) - own.data_start;
             if regions.add(own.data_start, length, Kind::Data(number)) != length {
                 let what = format!("partition {} overlaps another", own.partition);
                 return Err(Error::corrupt(0, format!("{}: {what}", self.info.name)));

@@ -122,11 +122,11 @@ impl DiskMap {
         Ok(())
     }
 
-    /// Where a block is. The last may be shorter than others, which only its frame tells.
+    /// Where a block is. One that is shorter than others is told by its frame alone.
     fn place(&self, stored: &Stored, block: u32, element: &Element) -> Result<Place> {
         let which = stored.measures.which(block);
         let size = stored.measures.block_size;
-        if u64::from(block) + 1 == stored.count {
+        if stored.may_be_short(block) {
             return element.place_and_measure(&self.storing, which, size, size);
         }
         Ok(element.place(&self.storing, which, size))

@@ -36,6 +36,8 @@ pub struct Measures {
     pub block_count: u64,
     /// Where the partition begins.
     pub start: u64,
+    /// Where it ends: on the disk, and not before its first cluster.
+    pub end: u64,
 }
 
 impl Measures {
@@ -52,17 +54,20 @@ impl Measures {
         let (geometry, system) = (&partition.geometry, &partition.file_system);
         let size = disk.geometry.disk_size;
         let end = geometry.start.checked_add(geometry.length).filter(|end| *end <= size);
-        if end.is_none() {
+        let Some(end) = end else {
             let (start, length) = (geometry.start, geometry.length);
             return Err(wrong(format!("{length} bytes at {start} of a disk of {size}")));
-        }
+        };
         let block_size = partition.header.block_size;
         if !(1..=MOST_BLOCK).contains(&block_size) {
             return Err(wrong(format!("blocks of {block_size} bytes")));
         }
         let first_cluster = system.lcn0_offset.checked_sub(system.start);
         let data_start = first_cluster.and_then(|offset| geometry.start.checked_add(offset));
-        let Some(data_start) = data_start.filter(|start| *start <= size) else {
+        let block_count = partition.header.block_count;
+        // Blocks need room, or they would all be taken for what a shrink left over.
+        let fits = |start: &u64| *start < end || (*start == end && block_count == 0);
+        let Some(data_start) = data_start.filter(fits) else {
             let (cluster, start) = (system.lcn0_offset, system.start);
             return Err(wrong(format!("its first cluster at {cluster}, its beginning at {start}")));
         };
@@ -81,29 +86,22 @@ impl Measures {
             reserved_length,
             data_start,
             block_size,
-            block_count: partition.header.block_count,
+            block_count,
             start: geometry.start,
+            end,
         })
     }
 
-    /// Where `count` blocks end on a disk of `size` bytes.
-    ///
-    /// # Errors
-    /// [`Error::Corrupt`] where a whole block lies behind the disk's end.
-    pub fn data_end(&self, count: u64, size: u64) -> Result<u64> {
-        let last = count.checked_sub(1).and_then(|last| last.checked_mul(self.block_size));
-        let Some(last) = last else { return Ok(self.data_start) };
-        let start = self.data_start.checked_add(last).filter(|start| *start < size);
-        let Some(start) = start else {
-            let (partition, disk) = (self.partition, self.disk);
-            let what = format!(
-                "partition {partition} of disk {disk}: {count} blocks of {} bytes from {} on, \
-                 on a disk of {size}",
-                self.block_size, self.data_start
-            );
-            return Err(Error::corrupt(0, what));
-        };
-        Ok(start.saturating_add(self.block_size).min(size))
+    /// Where `count` blocks end. The last is cut off where the partition ends; those that
+    /// begin behind that are left over from before it shrank, and do not count.
+    pub fn data_end(&self, count: u64) -> u64 {
+        let length = count.saturating_mul(self.block_size);
+        self.data_start.saturating_add(length).min(self.end)
+    }
+
+    /// How many blocks have room in the partition.
+    fn room(&self) -> u64 {
+        self.end.saturating_sub(self.data_start).div_ceil(self.block_size)
     }
 
     /// The name of a block, for its vector.
@@ -135,6 +133,9 @@ pub struct Stored {
     pub base: Table,
     /// Blocks in all.
     pub count: u64,
+    /// How many blocks there were in each file of the set, and how many there are now,
+    /// in order: the last of so many may be short.
+    ends: Vec<u64>,
     /// All indexes that are used, with the files they are in.
     pub indexes: Vec<(SourceHandle, Block)>,
 }
@@ -152,12 +153,17 @@ impl Stored {
         changed: u64,
     ) -> Result<Self> {
         let count = changed.max(chain.base.count.into());
+        let mut ends = chain.counts.clone();
+        ends.extend([count, chain.base.count.into(), measures.room()]);
+        ends.sort_unstable();
+        ends.dedup();
         let mut stored = Self {
             measures,
             reserved: Vec::new(),
             reserved_flaw: None,
             base: chain.base.clone(),
             count,
+            ends,
             indexes: chain.indexes.clone(),
         };
         let table = &chain.own.reserved;
@@ -170,6 +176,11 @@ impl Stored {
             stored.read_reserved(table, storing)?;
         }
         Ok(stored)
+    }
+
+    /// Whether a block may be shorter than others: it was the last when it was stored.
+    pub fn may_be_short(&self, block: u32) -> bool {
+        self.ends.binary_search(&(u64::from(block) + 1)).is_ok()
     }
 
     fn read_reserved(&mut self, table: &Table, storing: &Storing) -> Result<()> {

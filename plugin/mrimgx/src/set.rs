@@ -20,6 +20,8 @@ const MOST_TRIES: usize = 4096;
 const MOST_PATH: usize = 1024;
 /// Files of a set, at most.
 const MOST_FILES: usize = 1024;
+/// Counts of blocks that are kept, at most.
+const MOST_COUNTS: usize = 65536;
 
 /// A file of the set.
 #[derive(Clone)]
@@ -73,6 +75,8 @@ pub struct Set {
     own: BTreeMap<u32, Member>,
     /// Number ─▶ number of the file into which it was merged.
     merged: BTreeMap<u32, u32>,
+    /// Disk, partition, and how many blocks that had in one of the files.
+    counts: BTreeSet<(i32, i32, u64)>,
     /// What was odd about files.
     pub warnings: Vec<String>,
 }
@@ -94,7 +98,13 @@ impl Set {
         self.own.values()
     }
 
-    fn take(&mut self, member: Member, header: &Header) {
+    /// How many blocks a partition of a disk had in each file.
+    pub fn counts(&self, (disk, partition): (i32, i32)) -> Vec<u64> {
+        let counts = self.counts.range((disk, partition, 0)..=(disk, partition, u64::MAX));
+        counts.map(|(_, _, count)| *count).collect()
+    }
+
+    fn take(&mut self, member: Member, layout: &Layout) {
         let number = member.number;
         if let Some(other) = self.own.get(&number) {
             let (one, two) = (&other.name, &member.name);
@@ -102,9 +112,17 @@ impl Set {
             return;
         }
         self.own.insert(number, member);
-        for merged in &header.merged_files.0 {
+        for merged in &layout.header.merged_files.0 {
             if let Ok(merged) = u16::try_from(*merged) {
                 self.merged.entry(merged.into()).or_insert(number);
+            }
+        }
+        for disk in &layout.disks.0 {
+            for own in disk.partitions.0.iter().map(|partition| &partition.header) {
+                if self.counts.len() < MOST_COUNTS {
+                    let disk = disk.header.disk_number;
+                    self.counts.insert((disk, own.partition_number, own.block_count));
+                }
             }
         }
     }
@@ -156,7 +174,7 @@ impl Survey {
         };
         let (mut target, mut hint) = (first.number, first.increment);
         let mut layout = layout;
-        survey.set.take(first, &layout.header);
+        survey.set.take(first, &layout);
         survey.remember(&layout);
         if layout.header.split_file {
             (target, layout) = survey.find_index(target, hint)?;
@@ -251,7 +269,7 @@ impl Survey {
             }
             Ok((member, layout)) if member.increment <= self.most_increment => {
                 self.remember(&layout);
-                self.set.take(member, &layout.header);
+                self.set.take(member, &layout);
             }
             Ok(_) => (),
             Err(error @ (Error::Corrupt { .. } | Error::Unrecognised | Error::Unsupported(_))) => {

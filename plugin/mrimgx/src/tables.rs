@@ -34,6 +34,10 @@ impl Table {
         T: FromBytes + KnownLayout + Immutable,
     {
         let count = count.min(self.count.saturating_sub(first));
+        if count == 0 {
+            // Its place may be past the file's end.
+            return Ok(Vec::new());
+        }
         let offset = self.offset + u64::from(first) * size_of::<T>() as u64;
         read_table(&*self.source, offset, count.into(), "index")
     }

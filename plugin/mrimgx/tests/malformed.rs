@@ -206,11 +206,11 @@ fn measures_that_make_no_sense_are_corrupt() {
         ("\"bytes_per_sector\":512", "\"bytes_per_sector\":520", "sectors of 520"),
         ("\"block_size\":4096", "\"block_size\":0", "blocks of 0 bytes"),
         ("\"block_size\":4096", "\"block_size\":67108865", "blocks of 67108865"),
-        ("\"block_size\":4096", "\"block_size\":8192", "128 blocks of 8192"),
         ("\"length\":522752", "\"length\":18446744073709551615", "at 262144"),
         ("\"lcn0_offset\":262144", "\"lcn0_offset\":1", "first cluster"),
+        ("\"lcn0_offset\":262144", "\"lcn0_offset\":784896", "first cluster"),
         ("\"lcn0_offset\":262144", "\"lcn0_offset\":18446744073709551615", "first cluster"),
-        ("\"lcn0_offset\":262144", "\"lcn0_offset\":1048576", "blocks of 4096"),
+        ("\"lcn0_offset\":262144", "\"lcn0_offset\":1048576", "first cluster"),
         ("\"boot_sector_offset\":0", "\"boot_sector_offset\":18446744073709551615", "reserved"),
     ];
     for (from, to, words) in cases {

@@ -56,7 +56,8 @@ impl Appliance {
         let document = members.iter().find(|member| ends(&member.name, ".ovf"));
         let document =
             document.ok_or_else(|| Error::Missing("an .ovf document in this archive".into()))?;
-        let envelope = Envelope::parse(&text(main, document)?, document.offset)?;
+        let mut envelope = Envelope::parse(&text(main, document)?, document.offset)?;
+        envelope.files.iter_mut().for_each(|file| find_decoded(file, &by_name));
         let mut appliance = Self::default();
         let of_manifest = appliance.read_texts(main, members, document)?;
         let mut used: BTreeSet<&str> = appliance.documents.iter().map(|text| &*text.name).collect();
@@ -157,6 +158,40 @@ fn contained<'a>(
     let details = details.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
     let names = own.iter().map(|member| &*member.name).collect();
     Ok((Contained { name: file.href.clone(), size, parts, digests, details }, names))
+}
+
+/// A reference is a URI: where no member has its name as it stands, one may have it with
+/// `%20` and its like decoded.
+fn find_decoded(file: &mut File, members: &BTreeMap<&str, &Member>) {
+    let first = |name: &str| match file.chunk {
+        Some(_) => members.contains_key(&*format!("{name}.{:09}", 0)),
+        None => members.contains_key(name),
+    };
+    if !first(&file.href)
+        && let Some(decoded) = percent_decoded(&file.href)
+        && first(&decoded)
+    {
+        file.href = decoded;
+    }
+}
+
+/// The text with `%` and two digits in the place of bytes; `None` where that is no text.
+fn percent_decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, behind @ ..] = rest {
+        rest = behind;
+        let digits = behind.get(..2).and_then(|digits| core::str::from_utf8(digits).ok());
+        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match (first, byte) {
+            (b'%', Some(byte)) => {
+                bytes.push(byte);
+                rest = behind.get(2..)?;
+            }
+            _ => bytes.push(*first),
+        }
+    }
+    String::from_utf8(bytes).ok()
 }
 
 /// The members that a file consists of: one, or its chunks in order.

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Bench, archive, contents, file, member, open, ovf, simple};
+use common::{Bench, archive, contents, file, member, open, ovf, refusal, simple};
 use fumehood_ova::Ova;
 use fumehood_plugin::{Confidence, Contents, DigestKind, Format, Glimpse};
 use sha2::Digest;
@@ -141,4 +141,21 @@ fn others_are_not_claimed() {
         assert_eq!(probe("x.ova", bytes), Confidence::No);
         assert!(open(bytes).is_err());
     }
+}
+
+#[test]
+fn references_are_decoded_where_no_member_has_the_name_as_it_stands() {
+    let body = [7; 700];
+    for (href, name) in [
+        ("My%20VM-disk1.img", "My VM-disk1.img"),
+        ("100%25.img", "100%25.img"),
+        ("100%25.img", "100%.img"),
+    ] {
+        let bytes = archive(&[file("x.ovf", &simple(href)), file(name, &body)]);
+        let image = open(&bytes).unwrap();
+        assert_eq!(image.disks()[0].name, name);
+        assert_eq!(contents(&bytes, &*image, 0), body, "{href} {name}");
+    }
+    let bytes = archive(&[file("x.ovf", &simple("a%2g.img")), file("other.img", &body)]);
+    assert!(refusal(&bytes).to_string().contains("a%2g.img"), "it is named as it stands");
 }

@@ -81,6 +81,8 @@ impl Root {
 pub struct Snapshot {
     /// Which of the two slots holds it, from 1.
     pub slot: u32,
+    /// Banks that the slot has room for.
+    pub most_banks: u32,
     /// Counts the states.
     pub version: u64,
     /// Length of the file when it was written.
@@ -108,8 +110,14 @@ pub struct Slots {
 /// What the source answers.
 pub fn read_slots(source: &dyn Source, header: &Header) -> Result<Slots> {
     let mut slots = Slots::default();
-    take(&mut slots, 1, read_slot(source, header, 1, PAGE))?;
-    match second(source, header)? {
+    let first = read_slot(source, header, 1, PAGE);
+    // Both are of one size, and the second lies directly behind the first.
+    let second = match &first {
+        Ok(Some(first)) => Some(PAGE + slot_size(first.most_banks)),
+        _ => search(source, header)?,
+    };
+    take(&mut slots, 1, first)?;
+    match second {
         Some(offset) => take(&mut slots, 2, read_slot(source, header, 2, offset))?,
         None => slots.flaws.push("snapshot slot 2 is not where it should be".into()),
     }
@@ -135,16 +143,21 @@ fn slot_size(most_banks: u32) -> u64 {
     (HEAD + u64::from(most_banks) * ENTRY).next_multiple_of(PAGE)
 }
 
-/// Where the second slot lies: directly behind the first, and both are of one size. The
-/// first may be damaged, so the second's own size has to agree.
-fn second(source: &dyn Source, header: &Header) -> Result<Option<u64>> {
+/// Looks for the second slot where the first does not tell its size: the second's own
+/// size has to agree with where it lies, and its CRC has to hold, for what looks like a
+/// slot may be what the first one holds.
+fn search(source: &dyn Source, header: &Header) -> Result<Option<u64>> {
     let end = PAGE + slot_size(header.most_banks);
     let mut offset = 2 * PAGE;
     while offset <= end && offset + HEAD <= source.size() {
         let head: SlotHead = read_struct(source, offset, "snapshot slot")?;
         let most = head.most_banks.get();
         if most > 0 && most <= header.most_banks && PAGE + slot_size(most) == offset {
-            return Ok(Some(offset));
+            match read_slot(source, header, 2, offset) {
+                Ok(Some(_)) => return Ok(Some(offset)),
+                Ok(None) | Err(Error::Corrupt { .. }) => (),
+                Err(other) => return Err(other),
+            }
         }
         offset += PAGE;
     }
@@ -185,6 +198,7 @@ fn read_slot(
     }
     Ok(Some(Snapshot {
         slot,
+        most_banks: most,
         version: head.version.get(),
         storage_end: head.storage_end.get(),
         directory: Root::new(head.directory_root, head.directory_count.get()),

@@ -7,7 +7,7 @@ mod support;
 use fumehood_plugin::simulate::Random;
 use fumehood_plugin::{Confidence, Content, Error, Format, Glimpse};
 use fumehood_vbk::Vbk;
-use support::writer::{Change, File, PAGE, Store, Writer, put, seal_slot};
+use support::writer::{Change, File, PAGE, Store, Writer, crc32c, put, seal_slot};
 use support::{open, read, refusal, sample, survive};
 
 fn files() -> Vec<File> {
@@ -99,6 +99,42 @@ fn the_other_slot_serves_where_one_is_damaged() {
     put(&mut bytes, slots[0] + 4, &[0]);
     put(&mut bytes, slots[1] + 4, &[0]);
     assert!(refusal(&bytes).contains("no snapshot slot"));
+}
+
+/// Puts what looks like a second slot into the first one's room for banks.
+fn put_decoy(bytes: &mut [u8], sealed: bool) {
+    let (from, to) = (PAGE, 2 * PAGE);
+    let head = bytes[from..from + 140].to_vec();
+    put(bytes, to, &head);
+    put(bytes, to + 8, &99u64.to_le_bytes());
+    put(bytes, to + 28, &(7u64 << 32).to_le_bytes());
+    put(bytes, to + 116, &100u32.to_le_bytes());
+    if sealed {
+        seal_slot(bytes, to);
+    }
+}
+
+#[test]
+fn the_second_slot_is_not_looked_for_inside_of_the_first() {
+    let writer = || Writer { most_banks: 600, versions: [4, 5], ..Writer::new(9) };
+    let good = writer().write(&files());
+    for sealed in [false, true] {
+        let mut bytes = good.clone();
+        put_decoy(&mut bytes, sealed);
+        let sum = crc32c(&bytes[PAGE + 4..PAGE + 124 + 16 * 600]);
+        put(&mut bytes, PAGE, &sum.to_le_bytes());
+        let image = open(&bytes).unwrap();
+        assert_eq!(image.info().warnings, [""; 0]);
+        assert!(image.info().details.contains(&("snapshot version".into(), "5".into())));
+        assert!(read(&bytes, &*image, 0).unwrap() == sample(40 << 10));
+    }
+    // The first is damaged: what has no CRC of its own is passed over.
+    let mut bytes = good;
+    put_decoy(&mut bytes, false);
+    let image = open(&bytes).unwrap();
+    assert_eq!(image.info().warnings.len(), 1, "{:?}", image.info().warnings);
+    assert!(image.info().details.contains(&("snapshot version".into(), "5".into())));
+    assert!(read(&bytes, &*image, 0).unwrap() == sample(40 << 10));
 }
 
 #[test]

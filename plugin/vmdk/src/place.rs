@@ -85,8 +85,9 @@ impl Rules {
         }
     }
 
-    /// What a table's entry says of a grain that takes at least `length` bytes.
-    pub fn grain(&self, entry: u64, length: u64, size: u64) -> Place {
+    /// What a table's entry says of a grain that takes at least `length` bytes, where
+    /// numbered ones begin every `stride`.
+    pub fn grain(&self, entry: u64, stride: u64, length: u64, size: u64) -> Place {
         match self {
             _ if entry == 0 => Place::Absent,
             Rules::Sectors { zeroes: true, .. } if entry == 1 => Place::Zero,
@@ -96,19 +97,19 @@ impl Rules {
                 )),
                 offset => inside(offset, length, size, "grain"),
             },
-            Rules::Numbers { grains, .. } => numbered(entry, grains, length, size),
+            Rules::Numbers { grains, .. } => numbered(entry, grains, stride, length, size),
         }
     }
 }
 
 /// An entry of an SEsparse table: the kind of grain in the highest 4 bits; of a grain's
 /// number, the lowest 12 bits below them and the rest at the bottom.
-fn numbered(entry: u64, grains: &Region, length: u64, size: u64) -> Place {
+fn numbered(entry: u64, grains: &Region, stride: u64, length: u64, size: u64) -> Place {
     let number = (entry >> 48 & 0xfff) | (entry & 0xffff_ffff_ffff) << 12;
     match entry >> 60 {
         // Unmapped by the guest, or written with zeroes.
         1 | 2 => Place::Zero,
-        3 => inside(grains.item(number, length), length, size, "grain"),
+        3 => inside(grains.item(number, stride), length, size, "grain"),
         _ => Place::Bad(format!("expected a kind of grain from 0 to 3, found {entry:#x}")),
     }
 }
@@ -131,18 +132,18 @@ mod tests {
     #[test]
     fn sectors_are_checked_on_all_sides() {
         let rules = Rules::Sectors { zeroes: true, data: 4096 };
-        assert_eq!(rules.grain(0, 4096, 16384), Place::Absent);
-        assert_eq!(rules.grain(1, 4096, 16384), Place::Zero);
-        assert_eq!(rules.grain(8, 4096, 16384), Place::At(4096));
-        assert_eq!(rules.grain(24, 4096, 16384), Place::At(12288));
-        assert!(matches!(rules.grain(7, 4096, 16384), Place::Bad(_)));
-        assert!(matches!(rules.grain(25, 4096, 16384), Place::Bad(_)));
-        assert!(matches!(rules.grain(u64::from(u32::MAX), 4096, 16384), Place::Bad(_)));
+        assert_eq!(rules.grain(0, 4096, 4096, 16384), Place::Absent);
+        assert_eq!(rules.grain(1, 4096, 4096, 16384), Place::Zero);
+        assert_eq!(rules.grain(8, 4096, 4096, 16384), Place::At(4096));
+        assert_eq!(rules.grain(24, 4096, 4096, 16384), Place::At(12288));
+        assert!(matches!(rules.grain(7, 4096, 4096, 16384), Place::Bad(_)));
+        assert!(matches!(rules.grain(25, 4096, 4096, 16384), Place::Bad(_)));
+        assert!(matches!(rules.grain(u64::from(u32::MAX), 4096, 4096, 16384), Place::Bad(_)));
         assert_eq!(rules.table(1, 2048, 16384), Place::Zero);
         assert_eq!(rules.table(28, 2048, 16384), Place::At(14336));
         assert!(matches!(rules.table(29, 2048, 16384), Place::Bad(_)));
         let plain = Rules::Sectors { zeroes: false, data: 4096 };
-        assert!(matches!(plain.grain(1, 4096, 16384), Place::Bad(_)));
+        assert!(matches!(plain.grain(1, 4096, 4096, 16384), Place::Bad(_)));
     }
 
     #[test]
@@ -157,11 +158,13 @@ mod tests {
         assert!(matches!(rules.table(1, 32768, size), Place::Bad(_)));
         // Number 0x5123: 0x123 below the kind, 5 at the bottom.
         let entry = 0x3123_0000_0000_0005;
-        assert_eq!(rules.grain(entry, 4096, size), Place::At((2 << 20) + 0x5123 * 4096));
-        assert_eq!(rules.grain(0x1000_0000_0000_0000, 4096, size), Place::Zero);
-        assert_eq!(rules.grain(0x2000_0000_0000_0000, 4096, size), Place::Zero);
+        assert_eq!(rules.grain(entry, 4096, 4096, size), Place::At((2 << 20) + 0x5123 * 4096));
+        // The disk's last grain may be cut; its number counts whole ones.
+        assert_eq!(rules.grain(entry, 4096, 512, size), Place::At((2 << 20) + 0x5123 * 4096));
+        assert_eq!(rules.grain(0x1000_0000_0000_0000, 4096, 4096, size), Place::Zero);
+        assert_eq!(rules.grain(0x2000_0000_0000_0000, 4096, 4096, size), Place::Zero);
         for bad in [1, 0x4000_0000_0000_0000, u64::MAX, 0x3fff_ffff_ffff_ffff] {
-            assert!(matches!(rules.grain(bad, 4096, size), Place::Bad(_)), "{bad:#x}");
+            assert!(matches!(rules.grain(bad, 4096, 4096, size), Place::Bad(_)), "{bad:#x}");
         }
     }
 }

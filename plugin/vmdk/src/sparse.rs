@@ -111,7 +111,7 @@ impl Sparse {
 
     /// What an entry says of a grain.
     pub fn place(&self, grain: u64, entry: u64) -> Place {
-        self.rules.grain(entry, self.stored_length(grain), self.size)
+        self.rules.grain(entry, self.grain, self.stored_length(grain), self.size)
     }
 }
 

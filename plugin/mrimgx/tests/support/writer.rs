@@ -82,7 +82,7 @@ pub struct Writer {
     stored: Vec<Vec<Vec<u8>>>,
     data: Vec<u8>,
     /// Blocks whose elements the next delta is to have.
-    changed: Vec<Vec<Vec<u32>>>,
+    pub changed: Vec<Vec<Vec<u32>>>,
 }
 
 impl Writer {
