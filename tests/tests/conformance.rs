@@ -48,7 +48,6 @@ const SEEDS: &[(&str, &[&str])] = &[
     ("asif", &["small"]),
     ("android-sparse", &["4096"]),
     ("dmg", &["sparse"]),
-    ("xva", &["ustar", "v7"]),
     ("partclone", &["image0", "image1", "old"]),
     ("mrimgx", &["full"]),
     ("vbk", &["9", "13"]),

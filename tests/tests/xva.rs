@@ -140,3 +140,10 @@ fn exports_that_cannot_be_are_refused() {
         assert!(outcome.stderr.contains(phrase), "{phrase}: {}", outcome.stderr);
     }
 }
+
+#[test]
+fn the_plugin_conforms() {
+    let bench = bench(Sum::Xxhash, &[2]);
+    let hash = bench.fingerprint("0.raw").1;
+    bench.conforms(&["xva", "--image", "vm.xva", "--sha256", &hash]);
+}
