@@ -1,5 +1,5 @@
 //! Apple's sparse images (ASIF), which macOS 26 makes for virtual machines. Read, and
-//! as an experiment: see [`header`] for where the knowledge comes from.
+//! as an experiment: see `header` for where the knowledge comes from.
 //!
 //! ```text
 //!   header ─▶ two directories, the one with the higher version counts

@@ -11,7 +11,7 @@
 //!
 //! The image holds the blocks that are set in its bitmap, one behind the other, so the
 //! place of a block is the number of set bits before it. They are counted once, page
-//! by page ([`scan`]), and kept in the scratch; from then on a look-up reads one page.
+//! by page (`scan`), and kept in the scratch; from then on a look-up reads one page.
 //!
 //! Blocks that were free when the image was made read as zeroes. Checksums over groups
 //! of blocks are the host's to compare; those that run on from the file's beginning

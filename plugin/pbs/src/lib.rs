@@ -17,7 +17,7 @@
 //! outside of that folder, so the operator grants the datastore. The host decrypts,
 //! decodes and compares them; a chunk that is missing or wrong is damage in its place.
 //!
-//! Keys ([`keys`]) are the client's key files, with a passphrase as a second key where
+//! Keys (`keys`) are the client's key files, with a passphrase as a second key where
 //! they need one. What the manifest says is encrypted must be, and the other way round.
 //! The digest of an encrypted chunk has a part of the key in it, which the host cannot
 //! compare: its tag proves that the key's owner wrote it, not that it is this chunk.

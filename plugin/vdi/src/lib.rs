@@ -10,7 +10,7 @@
 //! ```
 //!
 //! A differencing disk knows its parent by two UUIDs and by no name. What stands in
-//! for the name is told in [`parent`]; the parent itself is opened by the host.
+//! for the name is told in `parent`; the parent itself is opened by the host.
 #![cfg_attr(target_family = "wasm", no_std)]
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

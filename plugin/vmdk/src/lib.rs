@@ -16,7 +16,7 @@
 //! ```
 //!
 //! The three sparse kinds differ in their headers and in what an entry says; both end
-//! in one [`sparse::Sparse`], and what reads tables knows no kinds. A sparse extent is
+//! in one `sparse::Sparse`, and what reads tables knows no kinds. A sparse extent is
 //! read by its own header: a descriptor inside of it is never followed to further files.
 //!
 //! Parents are named, never opened: following one is the host's decision. A delta's

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Where a chunk belongs follows only from all those before it, as the importer counts
-//! (see [`scan`]), so all headers of the archive are read once. What is found goes to
+//! (see `scan`), so all headers of the archive are read once. What is found goes to
 //! the scratch. Chunks that are not there are zero, up to the last of a disk, which
 //! always is: an export that ends before it is incomplete, and its rest is damaged.
 //!
