@@ -13,9 +13,10 @@ use alloc::vec::Vec;
 use fumehood_plugin::{Content, Disk, Error, Finding, Result, Source};
 
 use crate::evidence::Evidence;
+use crate::ewf2::section::Section;
 use crate::map::ChunkMap;
 use crate::sealed::verify_long;
-use crate::table::{Table, TableCopy};
+use crate::table::{Layout, Table, TableCopy};
 
 /// Findings an answer has at most, so that a hostile image cannot exhaust memory.
 const MOST_FINDINGS: usize = 4096;
@@ -88,10 +89,13 @@ fn check_table(evidence: &Evidence, table: &Table, findings: &mut Findings) -> R
     Ok(())
 }
 
-/// A digest of the entries of one copy that verifies: only for comparing mirrors,
+/// A digest of the entries of one copy, which is verified: only for comparing mirrors,
 /// FNV-1a a word.
 fn sum(source: &dyn Source, table: &Table, copy: &TableCopy) -> Result<u64> {
     let mut sum = 0xcbf2_9ce4_8422_2325_u64;
+    if let Layout::Places { descriptor } = table.layout {
+        Section::read(source, descriptor)?.verify(source)?;
+    }
     verify_long(source, copy.entries, table.length(), "table entries", |bytes| {
         for word in bytes.as_chunks::<4>().0 {
             let word = u64::from(u32::from_le_bytes(*word));
@@ -109,7 +113,7 @@ fn check_unreadable(evidence: &Evidence, findings: &mut Findings) -> Result<()> 
             let (first, count) = (range.first, range.count);
             let what =
                 format!("{count} sectors from sector {first} were unreadable at acquisition");
-            findings.add(u64::from(first) * sector, what);
+            findings.add(first.saturating_mul(sector), what);
         });
         match seen {
             Ok(()) => (),

@@ -1,7 +1,8 @@
-//! Digests over the media, from `hash` and `digest` sections. Comparing them
-//! with the contents is the host's.
+//! Digests over the media: `hash` and `digest` sections of version 1, MD5 and SHA1 hash
+//! sections of version 2. Comparing them with the contents is the host's.
 //!
-//! Source: libewf, "Expert Witness Compression Format", Hash and Digest section.
+//! Source: libewf, "Expert Witness Compression Format", Hash and Digest section; the
+//! same, "Version 2", MD5 hash and SHA1 hash.
 
 use alloc::vec::Vec;
 
@@ -10,7 +11,6 @@ use zerocopy::little_endian::U32;
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use crate::sealed::read_sealed;
-use crate::section::Section;
 
 #[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -29,6 +29,20 @@ struct DigestSection {
     checksum: U32,
 }
 
+#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Md5Section {
+    md5: [u8; 16],
+    checksum: U32,
+}
+
+#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Sha1Section {
+    sha1: [u8; 20],
+    checksum: U32,
+}
+
 /// What the set states; of sections that occur twice, the later counts.
 #[derive(Debug, Clone, Default)]
 pub struct Digests {
@@ -38,12 +52,12 @@ pub struct Digests {
 }
 
 impl Digests {
-    /// Takes a `hash` section.
+    /// Takes a `hash` section, whose payload is at `offset`.
     ///
     /// # Errors
     /// [`fumehood_plugin::Error::Corrupt`] for a wrong checksum, or what the source answers.
-    pub fn take_hash(&mut self, source: &dyn Source, section: &Section) -> Result<()> {
-        let found: HashSection = read_sealed(source, section.payload(), "hash section")?;
+    pub fn take_hash(&mut self, source: &dyn Source, offset: u64) -> Result<()> {
+        let found: HashSection = read_sealed(source, offset, "hash section")?;
         self.hash = set(found.md5);
         Ok(())
     }
@@ -52,9 +66,29 @@ impl Digests {
     ///
     /// # Errors
     /// As [`Digests::take_hash`].
-    pub fn take_digest(&mut self, source: &dyn Source, section: &Section) -> Result<()> {
-        let found: DigestSection = read_sealed(source, section.payload(), "digest section")?;
+    pub fn take_digest(&mut self, source: &dyn Source, offset: u64) -> Result<()> {
+        let found: DigestSection = read_sealed(source, offset, "digest section")?;
         self.md5 = set(found.md5);
+        self.sha1 = set(found.sha1);
+        Ok(())
+    }
+
+    /// Takes an MD5 hash section of version 2, whose data is at `offset`.
+    ///
+    /// # Errors
+    /// As [`Digests::take_hash`].
+    pub fn take_md5(&mut self, source: &dyn Source, offset: u64) -> Result<()> {
+        let found: Md5Section = read_sealed(source, offset, "MD5 hash section")?;
+        self.md5 = set(found.md5);
+        Ok(())
+    }
+
+    /// Takes a SHA1 hash section of version 2, whose data is at `offset`.
+    ///
+    /// # Errors
+    /// As [`Digests::take_hash`].
+    pub fn take_sha1(&mut self, source: &dyn Source, offset: u64) -> Result<()> {
+        let found: Sha1Section = read_sealed(source, offset, "SHA1 hash section")?;
         self.sha1 = set(found.sha1);
         Ok(())
     }
@@ -90,5 +124,6 @@ mod tests {
     #[test]
     fn structures_have_their_sizes() {
         assert_eq!((size_of::<HashSection>(), size_of::<DigestSection>()), (36, 80));
+        assert_eq!((size_of::<Md5Section>(), size_of::<Sha1Section>()), (20, 24));
     }
 }

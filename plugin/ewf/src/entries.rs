@@ -1,6 +1,6 @@
 //! Table entries, read in pages on demand: four bytes a chunk make 256 MiB for
-//! 2 TiB, so only a few pages are kept. A table small enough is verified whole
-//! when it is first used, and its mirror serves if it fails.
+//! 2 TiB, and in version 2 sixteen 1 GiB, so only a few pages are kept. A table small
+//! enough is verified whole when it is first used, and its mirror serves if it fails.
 //!
 //! Source: libewf, "Expert Witness Compression Format", Table section, Table
 //! entries offset overflow.
@@ -8,12 +8,15 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use fumehood_plugin::read::read_bytes;
-use fumehood_plugin::{Error, Result};
+use fumehood_plugin::read::{read_bytes, read_table};
+use fumehood_plugin::{Error, Result, Source};
 
 use crate::evidence::Evidence;
+use crate::ewf2;
+use crate::ewf2::table::Place;
+use crate::place::{ChunkPlace, Form};
 use crate::sealed::read_sealed_bytes;
-use crate::table::{ENTRY, Table, TableCopy};
+use crate::table::{Layout, Table, TableCopy};
 
 /// Entries a page.
 const PAGE: u32 = 16 << 10;
@@ -23,18 +26,6 @@ const KEPT: usize = 4;
 const SMALL: u32 = 65536;
 /// Marks a compressed chunk in an entry.
 const COMPRESSED: u32 = 1 << 31;
-
-/// Where a chunk lies in its segment. The end is an upper bound: chunks of a
-/// table usually but not surely lie in the order of their numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ChunkPlace {
-    /// Offset of its first stored byte; may lie past the end of a bad image.
-    pub start: u64,
-    /// Offset just past it, always behind the start.
-    pub end: u64,
-    /// A zlib stream, or raw bytes and their Adler-32.
-    pub compressed: bool,
-}
 
 /// What is known of a table's entries.
 #[derive(Debug, Clone, Copy)]
@@ -53,8 +44,21 @@ enum State {
 pub struct Page {
     table: usize,
     first: u32,
+    held: Held,
+}
+
+/// What a page holds, in the table's layout.
+enum Held {
+    Offsets(Offsets),
+    Places(Vec<Place>),
+}
+
+/// Entries of version 1.
+struct Offsets {
     /// One entry more than the page answers for, unless the table ends here.
     words: Vec<u32>,
+    /// Number of the first of them.
+    first: u32,
     base: u64,
     overflow: u32,
     data_end: u64,
@@ -94,22 +98,11 @@ impl Entries {
         let State::Ready { copy, overflow } = self.state(evidence, (index, table))? else {
             return Ok(None);
         };
-        let segment = evidence.segment_of(table)?;
-        let count = table.count.saturating_sub(first).min(PAGE + 1);
-        let offset = copy.entries.saturating_add(u64::from(first) * ENTRY);
-        let bytes =
-            read_bytes(&*segment.source, offset, u64::from(count) * ENTRY, "table entries")?;
+        let held = read_page(evidence, table, copy, overflow, first)?;
         if self.pages.len() >= KEPT {
             self.pages.remove(0);
         }
-        self.pages.push(Page {
-            table: index,
-            first,
-            words: words(&bytes),
-            base: copy.base,
-            overflow,
-            data_end: table.data_end,
-        });
+        self.pages.push(Page { table: index, first, held });
         Ok(self.pages.last())
     }
 
@@ -122,6 +115,31 @@ impl Entries {
     }
 }
 
+/// The entries of a table from `first` on, as many as a page holds.
+fn read_page(
+    evidence: &Evidence,
+    table: &Table,
+    copy: TableCopy,
+    overflow: u32,
+    first: u32,
+) -> Result<Held> {
+    let source = &*evidence.segment_of(table)?.source;
+    let entry = table.layout.entry();
+    let offset = copy.entries.saturating_add(u64::from(first) * entry);
+    let count = table.count.saturating_sub(first);
+    Ok(match table.layout {
+        Layout::Offsets { data_end } => {
+            let length = u64::from(count.min(PAGE + 1)) * entry;
+            let words = words(&read_bytes(source, offset, length, "table entries")?);
+            Held::Offsets(Offsets { words, first, base: copy.base, overflow, data_end })
+        }
+        Layout::Places { .. } => {
+            let count = u64::from(count.min(PAGE));
+            Held::Places(read_table(source, offset, count, "sector table entries")?)
+        }
+    })
+}
+
 fn examine(evidence: &Evidence, table: &Table) -> Result<State> {
     let source = &*evidence.segment_of(table)?.source;
     let mut failure = None;
@@ -129,11 +147,8 @@ fn examine(evidence: &Evidence, table: &Table) -> Result<State> {
         if !table.sealed || table.count > SMALL {
             return Ok(State::Ready { copy, overflow: u32::MAX });
         }
-        match read_sealed_bytes(source, copy.entries, table.length(), "table entries") {
-            Ok(bytes) => {
-                let overflow = overflow(&words(&bytes), copy.base, table.data_end);
-                return Ok(State::Ready { copy, overflow });
-            }
+        match verify(source, table, copy) {
+            Ok(overflow) => return Ok(State::Ready { copy, overflow }),
             Err(Error::Corrupt { .. }) => (),
             Err(error) => failure = Some(error),
         }
@@ -141,8 +156,20 @@ fn examine(evidence: &Evidence, table: &Table) -> Result<State> {
     failure.map_or(Ok(State::Damaged), Err)
 }
 
+/// Verifies the entries of a copy; answers where their offsets grow past 31 bits.
+fn verify(source: &dyn Source, table: &Table, copy: TableCopy) -> Result<u32> {
+    let bytes = read_sealed_bytes(source, copy.entries, table.length(), "table entries")?;
+    match table.layout {
+        Layout::Offsets { data_end } => Ok(overflow(&words(&bytes), copy.base, data_end)),
+        Layout::Places { descriptor } => {
+            ewf2::section::Section::read(source, descriptor)?.verify(source)?;
+            Ok(u32::MAX)
+        }
+    }
+}
+
 fn words(bytes: &[u8]) -> Vec<u32> {
-    let (words, _) = bytes.as_chunks::<{ ENTRY as usize }>();
+    let (words, _) = bytes.as_chunks::<{ size_of::<u32>() }>();
     words.iter().map(|word| u32::from_le_bytes(*word)).collect()
 }
 
@@ -166,20 +193,29 @@ fn overflow(words: &[u32], base: u64, data_end: u64) -> u32 {
 impl Page {
     /// Where the chunk of `entry` lies; `None` where the page does not hold it.
     pub fn place(&self, entry: u32) -> Option<ChunkPlace> {
-        let index = entry.checked_sub(self.first).filter(|index| *index < PAGE)? as usize;
-        let (start, compressed) = self.read(entry, *self.words.get(index)?);
-        let next =
-            self.words.get(index + 1).map(|word| self.read(entry.saturating_add(1), *word).0);
+        let index = entry.checked_sub(self.first).filter(|index| *index < PAGE)?;
+        match &self.held {
+            Held::Offsets(offsets) => offsets.place(index),
+            Held::Places(places) => places.get(index as usize).map(Place::read),
+        }
+    }
+}
+
+impl Offsets {
+    fn place(&self, index: u32) -> Option<ChunkPlace> {
+        let (start, form) = self.read(index)?;
+        let next = self.read(index.saturating_add(1)).map(|(start, _)| start);
         let end = [next.unwrap_or(0), self.data_end].into_iter().find(|end| *end > start);
-        Some(ChunkPlace { start, end: end.unwrap_or(u64::MAX), compressed })
+        Some(ChunkPlace::Held { start, end: end.unwrap_or(u64::MAX), form })
     }
 
-    fn read(&self, entry: u32, word: u32) -> (u64, bool) {
-        if entry >= self.overflow {
-            return (self.base.saturating_add(u64::from(word)), false);
+    fn read(&self, index: u32) -> Option<(u64, Form)> {
+        let word = *self.words.get(index as usize)?;
+        if self.first.saturating_add(index) >= self.overflow {
+            return Some((self.base.saturating_add(u64::from(word)), Form::Sealed));
         }
-        let offset = u64::from(word & !COMPRESSED);
-        (self.base.saturating_add(offset), word & COMPRESSED != 0)
+        let form = if word & COMPRESSED != 0 { Form::Compressed } else { Form::Sealed };
+        Some((self.base.saturating_add(u64::from(word & !COMPRESSED)), form))
     }
 }
 
@@ -189,19 +225,25 @@ mod tests {
 
     fn page(words: Vec<u32>, base: u64, data_end: u64) -> Page {
         let overflow = overflow(&words, base, data_end);
-        Page { table: 0, first: 0, words, base, overflow, data_end }
+        let held = Held::Offsets(Offsets { words, first: 0, base, overflow, data_end });
+        Page { table: 0, first: 0, held }
+    }
+
+    fn place(page: &Page, entry: u32) -> Option<(u64, u64, bool)> {
+        match page.place(entry)? {
+            ChunkPlace::Held { start, end, form } => Some((start, end, form == Form::Compressed)),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
     fn a_chunk_ends_where_the_next_begins() {
         let page = page(vec![76, COMPRESSED | 1000, COMPRESSED | 500, 2000], 13, 3000);
-        let place = |entry| page.place(entry).map(|place| (place.start, place.end));
-        assert_eq!(place(0), Some((89, 1013)));
-        assert_eq!(place(1), Some((1013, 3000)), "the next lies before: the section's end");
-        assert_eq!(place(2), Some((513, 2013)));
-        assert_eq!(place(3), Some((2013, 3000)));
-        assert_eq!(place(4), None);
-        assert!(page.place(1).unwrap().compressed && !page.place(0).unwrap().compressed);
+        assert_eq!(place(&page, 0), Some((89, 1013, false)));
+        assert_eq!(place(&page, 1), Some((1013, 3000, true)), "the next lies before it");
+        assert_eq!(place(&page, 2), Some((513, 2013, true)));
+        assert_eq!(place(&page, 3), Some((2013, 3000, false)));
+        assert_eq!(place(&page, 4), None);
     }
 
     #[test]
@@ -209,18 +251,14 @@ mod tests {
         let top = COMPRESSED - 100;
         let words = vec![COMPRESSED | 76, COMPRESSED | top, COMPRESSED + 900, COMPRESSED + 40_000];
         let page = page(words, 0, 3 << 30);
-        let place = page.place(1).unwrap();
-        assert_eq!(
-            (place.start, place.end, place.compressed),
-            (u64::from(top), u64::from(COMPRESSED) + 900, true)
-        );
-        let place = page.place(3).unwrap();
-        assert_eq!((place.start, place.compressed), (u64::from(COMPRESSED) + 40_000, false));
+        let high = u64::from(COMPRESSED);
+        assert_eq!(place(&page, 1), Some((u64::from(top), high + 900, true)));
+        assert_eq!(place(&page, 3), Some((high + 40_000, 3 << 30, false)));
     }
 
     #[test]
     fn hostile_offsets_do_not_overflow() {
         let page = page(vec![u32::MAX, u32::MAX], u64::MAX - 5, u64::MAX);
-        assert_eq!(page.place(0).unwrap().start, u64::MAX);
+        assert_eq!(place(&page, 0), Some((u64::MAX, u64::MAX, true)));
     }
 }

@@ -1,5 +1,6 @@
 //! What is known of a whole set: the media, the segments, the directory of tables,
-//! and where everything else stands. [`crate::survey`] finds it out.
+//! and where everything else stands. [`crate::survey`] and [`crate::ewf2::survey`]
+//! find it out.
 //!
 //! ```text
 //!  E01: header … volume sectors table table2 next
@@ -13,10 +14,10 @@ use alloc::vec::Vec;
 use fumehood_plugin::{Error, Result, SourceHandle};
 
 use crate::digests::Digests;
-use crate::section::Section;
+use crate::media::Media;
 use crate::table::Table;
+use crate::texts::Text;
 use crate::unreadable::Unreadable;
-use crate::volume::Media;
 
 /// One file of the set.
 #[derive(Clone)]
@@ -31,7 +32,7 @@ pub struct Segment {
     pub size: u64,
 }
 
-/// A section and the place of its segment in the set.
+/// Something in a segment, and the place of that segment in the set.
 #[derive(Debug, Clone, Copy)]
 pub struct Placed<T> {
     /// Counted from 0.
@@ -49,18 +50,21 @@ pub struct Flaw {
     pub what: String,
 }
 
+/// Said of a chunk that no table places although all segments are there.
+pub const UNPLACED: &str = "no table places this chunk";
+
 /// A surveyed set.
 pub struct Evidence {
     /// The media's measures.
     pub media: Media,
     /// The files, in order.
     pub segments: Vec<Segment>,
-    /// The tables, in the order of the chunks they place.
+    /// The tables, in the order of the chunks they place; no two place the same chunk.
     pub tables: Vec<Table>,
     /// Why chunks that no table places cannot be read.
     pub absence: String,
-    /// Embedded texts: the first section of each kind.
-    pub texts: Vec<Placed<Section>>,
+    /// Embedded texts: the first of each kind.
+    pub texts: Vec<Text>,
     /// Digests over the media.
     pub digests: Digests,
     /// Sectors unreadable at acquisition.
@@ -74,10 +78,23 @@ pub struct Evidence {
 impl Evidence {
     /// The table that places chunk `number`, and its place in the directory.
     pub fn table_of(&self, number: u64) -> Option<(usize, &Table)> {
-        let behind = self.tables.partition_point(|table| table.first <= number);
-        let index = behind.checked_sub(1)?;
+        let index = self.behind(number).checked_sub(1)?;
         let table = self.tables.get(index)?;
         (number < table.end()).then_some((index, table))
+    }
+
+    /// Why no table places chunk `number`, and which of the chunks behind it is the
+    /// first that one places, if any.
+    pub fn lacking(&self, number: u64) -> (Option<u64>, &str) {
+        match self.tables.get(self.behind(number)) {
+            Some(table) => (Some(table.first), UNPLACED),
+            None => (None, &self.absence),
+        }
+    }
+
+    /// The place of the first table that begins behind chunk `number`.
+    fn behind(&self, number: u64) -> usize {
+        self.tables.partition_point(|table| table.first <= number)
     }
 
     /// The segment that holds `table`.

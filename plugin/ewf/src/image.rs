@@ -9,26 +9,15 @@ use alloc::vec::Vec;
 
 use fumehood_plugin::{Disk, DiskInfo, Error, Image, ImageInfo, Result};
 
-use crate::evidence::{Evidence, Placed};
-use crate::inflate::inflate_all;
+use crate::evidence::Evidence;
 use crate::map::ChunkMap;
+use crate::media::{Origin, hex};
 use crate::notes::{Field, Notes};
-use crate::section::{Kind, Section};
-use crate::text::{brief, harmless, narrow, utf16};
-use crate::volume::{Origin, hex};
-
-/// What case notes may decode to, in bytes: EnCase stops at 1 MiB.
-const MOST_TEXT: u64 = 16 << 20;
+use crate::text::{brief, harmless};
+use crate::texts::TextKind;
 
 /// The merged, readable case notes.
 const NOTES: &str = "header";
-/// The texts as they stand in the image.
-const TEXTS: [(Kind, &str); 4] = [
-    (Kind::Header2, "header2.txt"),
-    (Kind::Header, "header.txt"),
-    (Kind::XmlHeader, "xheader.xml"),
-    (Kind::XmlHash, "xhash.xml"),
-];
 
 /// Details taken from the case notes.
 const SHOWN: [(Field, &str); 9] = [
@@ -43,6 +32,9 @@ const SHOWN: [(Field, &str); 9] = [
     (Field::SerialNumber, "serial number"),
 ];
 
+/// What the media hides from whoever acquires it: see `Acquisition::hidden_sectors`.
+const HIDDEN: [&str; 2] = ["host protected area", "device configuration overlay"];
+
 /// An opened set of segment files.
 pub struct EwfImage {
     evidence: Rc<Evidence>,
@@ -55,15 +47,8 @@ impl EwfImage {
     pub fn new(evidence: Evidence) -> Self {
         let mut warnings: Vec<String> =
             evidence.flaws.iter().map(|flaw| harmless(&flaw.what)).collect();
-        let mut notes = Notes::default();
-        // In this order, for what comes first wins.
-        for kind in [Kind::Header2, Kind::Header] {
-            match text(&evidence, kind) {
-                Some(Ok(text)) => notes.complete(Notes::parse(&text)),
-                Some(Err(error)) => warnings.push(format!("case notes: {error}")),
-                None => (),
-            }
-        }
+        let (notes, errors) = notes(&evidence);
+        warnings.extend(errors.iter().map(|error| format!("case notes: {error}")));
         let details = details(&evidence, &notes);
         Self { evidence: Rc::new(evidence), details, warnings }
     }
@@ -71,7 +56,8 @@ impl EwfImage {
 
 impl Image for EwfImage {
     fn info(&self) -> ImageInfo {
-        let texts = TEXTS.iter().filter(|(kind, _)| find(&self.evidence, *kind).is_some());
+        let texts =
+            TextKind::ALL.iter().filter(|(kind, _)| self.evidence.find_text(*kind).is_some());
         let mut documents: Vec<String> = texts.map(|(_, name)| name.to_string()).collect();
         if !documents.is_empty() {
             documents.insert(0, NOTES.to_string());
@@ -106,30 +92,23 @@ impl Image for EwfImage {
     fn document(&self, name: &str) -> Result<Vec<u8>> {
         let missing = || Error::Missing(name.to_string());
         if name == NOTES {
-            let mut notes = Notes::default();
-            for kind in [Kind::Header2, Kind::Header] {
-                if let Some(Ok(text)) = text(&self.evidence, kind) {
-                    notes.complete(Notes::parse(&text));
-                }
-            }
-            return Ok(notes.text().into_bytes());
+            return Ok(notes(&self.evidence).0.text().into_bytes());
         }
-        let (kind, _) = TEXTS.iter().find(|(_, own)| *own == name).ok_or_else(missing)?;
-        text(&self.evidence, *kind).ok_or_else(missing)?.map(String::into_bytes)
+        let (kind, _) = TextKind::ALL.iter().find(|(_, own)| *own == name).ok_or_else(missing)?;
+        self.evidence.text(*kind).ok_or_else(missing)?.map(String::into_bytes)
     }
 }
 
-fn find(evidence: &Evidence, kind: Kind) -> Option<&Placed<Section>> {
-    evidence.texts.iter().find(|text| text.item.kind == kind)
-}
-
-/// The text of the section of that kind, if there is one.
-fn text(evidence: &Evidence, kind: Kind) -> Option<Result<String>> {
-    let place = find(evidence, kind)?;
-    let source = &*evidence.segments.get(place.segment)?.source;
-    let section = &place.item;
-    let bytes = inflate_all(source, section.payload(), section.payload_length(), MOST_TEXT);
-    Some(bytes.map(|bytes| if kind == Kind::Header2 { utf16(&bytes) } else { narrow(&bytes) }))
+/// The case notes, and what is wrong with their texts.
+fn notes(evidence: &Evidence) -> (Notes, Vec<Error>) {
+    let (mut notes, mut errors) = (Notes::default(), Vec::new());
+    for text in TextKind::NOTES.into_iter().filter_map(|kind| evidence.text(kind)) {
+        match text {
+            Ok(text) => notes.complete(Notes::parse(&text)),
+            Err(error) => errors.push(error),
+        }
+    }
+    (notes, errors)
 }
 
 fn details(evidence: &Evidence, notes: &Notes) -> Vec<(String, String)> {
@@ -139,13 +118,17 @@ fn details(evidence: &Evidence, notes: &Notes) -> Vec<(String, String)> {
         ("segments", evidence.segments.len().to_string()),
         ("chunk size", media.chunk.to_string()),
     ];
-    if let Origin::Extended(acquisition) = &media.origin {
-        list.push(("media type", acquisition.media_type()));
-        list.push(("acquisition", acquisition.extent().to_string()));
-        list.push(("compression level", acquisition.compression()));
-        list.extend(acquisition.write_blocker().map(|name| ("write blocker", name.to_string())));
+    if let Some(acquisition) = media.acquisition() {
+        let extent = if acquisition.physical { "physical" } else { "logical" };
+        list.push(("media type", acquisition.media_type.clone()));
+        list.push(("acquisition", extent.to_string()));
+        list.push(("compression", acquisition.compression.clone()));
+        list.extend(acquisition.write_blocker.map(|name| ("write blocker", name.to_string())));
         if acquisition.error_granularity > 0 {
             list.push(("error granularity", format!("{} sectors", acquisition.error_granularity)));
+        }
+        for (label, sectors) in HIDDEN.into_iter().zip(acquisition.hidden_sectors) {
+            list.extend((sectors > 0).then(|| (label, format!("{sectors} sectors"))));
         }
     }
     list.extend(media.set().map(|set| ("set identifier", hex(&set))));
@@ -155,6 +138,9 @@ fn details(evidence: &Evidence, notes: &Notes) -> Vec<(String, String)> {
     if ranges > 0 {
         list.push(("unreadable at acquisition", format!("{ranges} ranges of sectors")));
     }
+    if evidence.find_text(TextKind::Restart).is_some() {
+        list.push(("acquisition restarted", "see restart.txt".to_string()));
+    }
     list.into_iter().map(|(name, value)| (name.to_string(), value)).collect()
 }
 
@@ -163,9 +149,12 @@ fn variant(evidence: &Evidence) -> &'static str {
     match &evidence.media.origin {
         Origin::Original { smart: true } => "SMART (S01)",
         Origin::Original { smart: false } => "original EWF",
-        Origin::Extended(_) if find(evidence, Kind::XmlHeader).is_some() => "EWF-X",
-        Origin::Extended(_) if find(evidence, Kind::Header2).is_some() => "EnCase 4 to 7 (E01)",
+        Origin::Extended(_) if evidence.find_text(TextKind::XmlHeader).is_some() => "EWF-X",
+        Origin::Extended(_) if evidence.find_text(TextKind::Header2).is_some() => {
+            "EnCase 4 to 7 (E01)"
+        }
         Origin::Extended(_) if evidence.chunks_in_tables => "EnCase 1 (E01)",
+        Origin::Second(_) => "EnCase 7 and later (Ex01)",
         Origin::Extended(_) => "EnCase 2 or 3, FTK Imager or linen (E01)",
     }
 }

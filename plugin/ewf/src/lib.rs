@@ -1,45 +1,57 @@
-//! Expert Witness evidence files, version 1: `.E01` of EnCase, FTK Imager, linen,
-//! ewfacquire and others, and SMART's `.s01`; single files and split sets.
+//! Expert Witness evidence files: `.E01` of EnCase, FTK Imager, linen, ewfacquire and
+//! others, SMART's `.s01`, and version 2 of the format, EnCase 7's `.Ex01`; single files
+//! and split sets.
 //!
 //! ```text
 //!  naming ─▶ segment ─▶ section ─┬▶ volume      media size, chunk size
 //!                                ├▶ table       directory: chunk range → entries
 //!            (survey walks all   ├▶ digests     MD5, SHA-1 over the media
-//!             files once)        ├▶ unreadable  error2
-//!                                └▶ notes       case notes
+//!             files once)        ├▶ unreadable  sectors that could not be read
+//!                                └▶ texts       case notes
+//!            ewf2: the same of version 2, with sections and tables of its own
 //!
-//!  map: offset ─▶ chunk number ─▶ table ─▶ entries (paged) ─▶ extent
+//!  map: offset ─▶ chunk number ─▶ table ─▶ entries (paged) ─▶ place ─▶ extent
 //! ```
 //!
-//! A chunk is a zlib stream, or raw bytes with their Adler-32 behind them; both
-//! are the host's to decode and verify. What the set lacks (a segment, a table
-//! whose copies both fail) is damaged, never zero, and the rest stays readable.
+//! A chunk is a compressed stream, or raw bytes with their Adler-32 behind them; both
+//! are the host's to decode and verify. In version 2 it may also be eight bytes that fill
+//! it. What the set lacks (a segment, a table whose copies all fail) is damaged, never
+//! zero, and the rest stays readable.
 //!
-//! Not here: version 2 (`.Ex01`), logical evidence (`.L01`, `.Lx01`) and AccessData's
+//! Not here: logical evidence (`.L01`, `.Lx01`), encrypted Ex01 and AccessData's
 //! encryption; all are recognised and refused by name.
 //!
-//! Source throughout: J. Metz, libewf, "Expert Witness Compression Format (EWF)".
+//! Source throughout: J. Metz, libewf, "Expert Witness Compression Format (EWF)" and
+//! "Expert Witness Compression Format version 2".
 #![cfg_attr(target_family = "wasm", no_std)]
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 extern crate alloc;
 
+mod bunzip2;
 mod check;
 mod digests;
 mod entries;
 mod evidence;
+mod ewf2;
+mod gathered;
 mod image;
 mod inflate;
 mod map;
+mod media;
 mod naming;
 mod notes;
+mod object;
+mod place;
 mod sealed;
 mod section;
 mod segment;
 mod survey;
 mod table;
 mod text;
+mod texts;
+mod unpack;
 mod unreadable;
 mod volume;
 
@@ -51,8 +63,7 @@ use fumehood_plugin::{
 };
 
 use crate::image::EwfImage;
-use crate::segment::Family;
-use crate::survey::survey;
+use crate::segment::{Family, Version, version};
 
 /// The format.
 pub struct Ewf;
@@ -63,7 +74,7 @@ impl Format for Ewf {
             name: "ewf",
             title: "Expert Witness / EnCase evidence file",
             version: env!("CARGO_PKG_VERSION"),
-            extensions: &["e01", "s01"],
+            extensions: &["e01", "s01", "ex01"],
             folder_entry: None,
             can_write: false,
             can_create: false,
@@ -83,7 +94,11 @@ impl Format for Ewf {
         if let Some(name) = options.snapshot {
             return Err(Error::Missing(alloc::format!("snapshot {name}: evidence has none")));
         }
-        Ok(Box::new(EwfImage::new(survey(main, &*host)?)))
+        let evidence = match version(&*main)? {
+            Version::One => survey::survey(main, &*host)?,
+            Version::Two => ewf2::survey::survey(main, &*host)?,
+        };
+        Ok(Box::new(EwfImage::new(evidence)))
     }
 }
 

@@ -1,11 +1,14 @@
-//! Case notes: the tab-separated values of `header2` and `header`. Where these
-//! sections stand and how large they may be is not known here.
+//! Case notes: the values of `header2` and `header` in version 1, of the device
+//! information and the case data in version 2. Where these stand and how large they may
+//! be is not known here.
 //!
-//! Source: libewf, "Expert Witness Compression Format", Header2 and Header section.
+//! Source: libewf, "Expert Witness Compression Format", Header2 and Header section; the
+//! same, "Version 2", Device information and Case data.
 
 use alloc::format;
 use alloc::string::{String, ToString};
 
+use crate::object::values;
 use crate::text::{date, harmless};
 
 /// A value of the case notes.
@@ -43,23 +46,24 @@ pub enum Field {
     Compression,
 }
 
-/// Every field: its identifier in the image and its label for people.
-const FIELDS: [(Field, &str, &str); 15] = [
-    (Field::Case, "c", "Case number"),
-    (Field::Evidence, "n", "Evidence number"),
-    (Field::Description, "a", "Description"),
-    (Field::Examiner, "e", "Examiner"),
-    (Field::Notes, "t", "Notes"),
-    (Field::Acquired, "m", "Acquired"),
-    (Field::SystemDate, "u", "System date"),
-    (Field::System, "ov", "Operating system"),
-    (Field::Software, "av", "Software version"),
-    (Field::Model, "md", "Model"),
-    (Field::SerialNumber, "sn", "Serial number"),
-    (Field::Label, "l", "Device label"),
-    (Field::Process, "pid", "Process"),
-    (Field::Password, "p", "Password"),
-    (Field::Compression, "r", "Compression"),
+/// Every field: its identifiers in either version of the format, and its label for
+/// people. No version uses an identifier of the other for something else.
+const FIELDS: [(Field, &str, &str, &str); 15] = [
+    (Field::Case, "c", "cn", "Case number"),
+    (Field::Evidence, "n", "en", "Evidence number"),
+    (Field::Description, "a", "nm", "Description"),
+    (Field::Examiner, "e", "ex", "Examiner"),
+    (Field::Notes, "t", "nt", "Notes"),
+    (Field::Acquired, "m", "tt", "Acquired"),
+    (Field::SystemDate, "u", "at", "System date"),
+    (Field::System, "ov", "os", "Operating system"),
+    (Field::Software, "av", "av", "Software version"),
+    (Field::Model, "md", "md", "Model"),
+    (Field::SerialNumber, "sn", "sn", "Serial number"),
+    (Field::Label, "l", "lb", "Device label"),
+    (Field::Process, "pid", "pid", "Process"),
+    (Field::Password, "p", "p", "Password"),
+    (Field::Compression, "r", "r", "Compression"),
 ];
 
 /// The values found, ready to show.
@@ -69,15 +73,14 @@ pub struct Notes {
 }
 
 impl Notes {
-    /// The values of the category `main` of a header's text.
+    /// The values of the category `main` of a text.
     pub fn parse(text: &str) -> Self {
-        let mut lines = text.lines().skip_while(|line| line.trim() != "main").skip(1);
-        let (identifiers, values) = (lines.next().unwrap_or(""), lines.next().unwrap_or(""));
         let mut notes = Self::default();
-        for (identifier, value) in identifiers.split('\t').zip(values.split('\t')) {
-            let place = FIELDS.iter().position(|(_, own, _)| *own == identifier.trim());
+        for (identifier, value) in values(text) {
+            let place =
+                FIELDS.iter().position(|(_, one, two, _)| [*one, *two].contains(&identifier));
             if let Some(slot) = place.and_then(|place| notes.values.get_mut(place)) {
-                *slot = (!value.trim().is_empty()).then(|| value.trim().to_string());
+                *slot = Some(value.to_string());
             }
         }
         notes
@@ -104,7 +107,7 @@ impl Notes {
 
     /// Fields, labels and values, in the order of [`FIELDS`].
     fn shown(&self) -> impl Iterator<Item = (Field, &'static str, String)> + '_ {
-        FIELDS.iter().zip(&self.values).filter_map(|((field, _, label), value)| {
+        FIELDS.iter().zip(&self.values).filter_map(|((field, _, _, label), value)| {
             let value = show(*field, value.as_deref()?)?;
             Some((*field, *label, value))
         })
@@ -138,6 +141,13 @@ mod tests {
         );
         assert_eq!(notes.get(Field::Case).as_deref(), Some("7"));
         assert_eq!(notes.get(Field::Password), None);
+    }
+
+    #[test]
+    fn the_second_version_has_its_own_identifiers() {
+        let notes = Notes::parse("1\nmain\nnm\tcn\ttt\tnt\n\t7\t1142163845\tone\u{1}two\n\n");
+        let text = "Case number: 7\nNotes: one two\nAcquired: 2006-03-12 11:44:05 UTC\n";
+        assert_eq!(notes.text(), text);
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! The file header of one segment, and the signatures of the family's formats.
-//! What follows the header is the section chain's.
+//! The signatures of the family's formats, and the file header of one segment of
+//! version 1. That of version 2 is [`crate::ewf2`]'s; what follows the header is the
+//! section chain's.
 //!
 //! Source: libewf, "Expert Witness Compression Format", File header; the same,
 //! "Version 2", File header; AD encryption.
@@ -15,7 +16,9 @@ use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 use crate::naming::Series;
 
 /// Length of a signature in bytes.
-const SIGNATURE: usize = 8;
+pub const SIGNATURE: usize = 8;
+/// Offset of the segment number.
+const NUMBER: u64 = 9;
 
 /// The start of every segment file.
 #[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
@@ -29,6 +32,15 @@ struct FileHeader {
 
 /// Where the first section of a segment starts.
 pub const FIRST_SECTION: u64 = size_of::<FileHeader>() as u64;
+
+/// A version of the format that is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// `.E01` and `.s01`.
+    One,
+    /// `.Ex01`.
+    Two,
+}
 
 /// A format of the family, told by its signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,15 +70,16 @@ impl Family {
         }
     }
 
-    /// Refuses the members of the family that are recognised but not read.
+    /// The version of the format. Refuses the members of the family that are
+    /// recognised but not read.
     ///
     /// # Errors
     /// [`Error::Unsupported`], naming the format.
-    pub fn require_evidence(self) -> Result<()> {
+    pub fn version(self) -> Result<Version> {
         let what = match self {
-            Self::Evidence => return Ok(()),
+            Self::Evidence => return Ok(Version::One),
+            Self::Evidence2 => return Ok(Version::Two),
             Self::Logical => "EWF logical evidence (L01) holds files, not a disk",
-            Self::Evidence2 => "EWF 2 (Ex01) is not read; export it to E01",
             Self::Logical2 => "EWF 2 logical evidence (Lx01) holds files, not a disk",
             Self::Encrypted => "AccessData encryption (ADCRYPT) is not read; decrypt it first",
         };
@@ -74,19 +87,39 @@ impl Family {
     }
 }
 
+/// The version of the format that `source` is in.
+///
+/// # Errors
+/// [`Error::Unrecognised`]; [`Error::Unsupported`] for other members of the family.
+pub fn version(source: &dyn Source) -> Result<Version> {
+    if source.size() < SIGNATURE as u64 {
+        return Err(Error::Unrecognised);
+    }
+    let signature: [u8; SIGNATURE] = read_struct(source, 0, "signature")?;
+    Family::of(&signature).ok_or(Error::Unrecognised)?.version()
+}
+
 /// Checks the header of the file that was given as the image: it must be segment 1.
 ///
 /// # Errors
-/// [`Error::Unrecognised`]; [`Error::Unsupported`] for other members of the
-/// family and, naming the file to open instead, for a later segment.
+/// [`Error::Unrecognised`] where there is none; else as [`require_first`].
 pub fn check_first(source: &dyn Source) -> Result<()> {
     if source.size() < FIRST_SECTION {
         return Err(Error::Unrecognised);
     }
     let header: FileHeader = read_struct(source, 0, "file header")?;
-    Family::of(&header.signature).ok_or(Error::Unrecognised)?.require_evidence()?;
-    match header.number.get() {
-        0 => Err(Error::corrupt_in(source.id(), 9, "segment number is 0, expected 1")),
+    require_first(source, NUMBER, u32::from(header.number.get()))
+}
+
+/// Refuses a file that was given as the image and has another `number`, which stands at
+/// `offset`, than 1.
+///
+/// # Errors
+/// [`Error::Corrupt`]; [`Error::Unsupported`], naming the file to open instead, for a
+/// later segment.
+pub fn require_first(source: &dyn Source, offset: u64, number: u32) -> Result<()> {
+    match number {
+        0 => Err(Error::corrupt_in(source.id(), offset, "segment number is 0, expected 1")),
         1 => Ok(()),
         number => {
             let first = Series::of(&source.name()).and_then(|series| series.name(1));
@@ -101,22 +134,40 @@ pub fn check_first(source: &dyn Source) -> Result<()> {
 ///
 /// # Errors
 /// [`Error::Corrupt`] in that source.
-pub fn check_further(source: &dyn Source, expected: u16) -> Result<()> {
+pub fn check_further(source: &dyn Source, expected: u32) -> Result<()> {
     let header: FileHeader = read_struct(source, 0, "file header")?;
-    if Family::of(&header.signature) != Some(Family::Evidence) {
-        let what = format!("{} does not have the signature of its set", source.name());
-        return Err(Error::corrupt_in(source.id(), 0, what));
+    require_family(source, &header.signature, Family::Evidence)?;
+    require_number(source, NUMBER, u32::from(header.number.get()), expected)
+}
+
+/// Refuses a further file whose `signature` is of another format.
+///
+/// # Errors
+/// [`Error::Corrupt`] in that source.
+pub fn require_family(source: &dyn Source, signature: &[u8], family: Family) -> Result<()> {
+    if Family::of(signature) == Some(family) {
+        return Ok(());
     }
-    let number = header.number.get();
-    if number != expected {
-        let what = format!("{} is segment {number}, expected {expected}", source.name());
-        return Err(Error::corrupt_in(source.id(), 9, what));
+    let what = format!("{} does not have the signature of its set", source.name());
+    Err(Error::corrupt_in(source.id(), 0, what))
+}
+
+/// Refuses a further file of another `number`, which stands at `offset`.
+///
+/// # Errors
+/// [`Error::Corrupt`] in that source.
+pub fn require_number(source: &dyn Source, offset: u64, number: u32, expected: u32) -> Result<()> {
+    if number == expected {
+        return Ok(());
     }
-    Ok(())
+    let what = format!("{} is segment {number}, expected {expected}", source.name());
+    Err(Error::corrupt_in(source.id(), offset, what))
 }
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec;
+
     use fumehood_plugin::memory::MemorySource;
 
     use super::*;
@@ -140,19 +191,19 @@ mod tests {
 
     #[test]
     fn relatives_are_refused_by_name() {
-        for (signature, name) in [
-            (b"EVF2\r\n\x81\0", "Ex01"),
-            (b"LVF\x09\r\n\xff\0", "L01"),
-            (b"LEF2\r\n\x81\0", "Lx01"),
-            (b"ADCRYPT\0", "ADCRYPT"),
-        ] {
+        for (signature, name) in
+            [(b"LVF\x09\r\n\xff\0", "L01"), (b"LEF2\r\n\x81\0", "Lx01"), (b"ADCRYPT\0", "ADCRYPT")]
+        {
             let mut bytes = signature.to_vec();
             bytes.resize(512, 0);
             let source = MemorySource::new(0, "x", bytes);
-            let Err(Error::Unsupported(what)) = check_first(&source) else { panic!("{name}") };
+            let Err(Error::Unsupported(what)) = version(&source) else { panic!("{name}") };
             assert!(what.contains(name), "{what}");
         }
-        let source = MemorySource::new(0, "x", [0; 512].to_vec());
-        assert_eq!(check_first(&source), Err(Error::Unrecognised));
+        for bytes in [vec![0; 512], vec![], b"EVF2\r\n".to_vec()] {
+            let source = MemorySource::new(0, "x", bytes);
+            assert_eq!(version(&source), Err(Error::Unrecognised));
+        }
+        assert_eq!(version(&file("a.E01", 1)), Ok(Version::One));
     }
 }

@@ -1,5 +1,6 @@
 //! The directory of tables: which chunks a table places and where its entries
-//! stand. The entries themselves are [`crate::entries`]'s.
+//! stand. The entries themselves are [`crate::entries`]'s; the header that version 2
+//! puts before them is [`crate::ewf2::table`]'s.
 //!
 //! Source: libewf, "Expert Witness Compression Format", Table section.
 
@@ -9,6 +10,7 @@ use fumehood_plugin::{Error, Result, Source};
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
+use crate::ewf2::table::PLACE;
 use crate::sealed::{SEAL, read_sealed};
 use crate::section::Section;
 
@@ -25,7 +27,7 @@ struct TableHeader {
 const HEADER: u64 = size_of::<TableHeader>() as u64;
 
 /// Length of a table entry in bytes.
-pub const ENTRY: u64 = 4;
+const ENTRY: u64 = 4;
 
 /// One copy of a table: its entries lie wholly inside its section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +36,31 @@ pub struct TableCopy {
     pub entries: u64,
     /// What the entries' offsets count from.
     pub base: u64,
+}
+
+/// What entries look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// Those of version 1: an offset, and a mark. A chunk ends where the next begins.
+    Offsets {
+        /// Offset just past the section that holds the chunks.
+        data_end: u64,
+    },
+    /// Those of version 2: offset, length and flags.
+    Places {
+        /// Offset of the descriptor of the table's section.
+        descriptor: u64,
+    },
+}
+
+impl Layout {
+    /// Length of an entry in bytes.
+    pub fn entry(self) -> u64 {
+        match self {
+            Self::Offsets { .. } => ENTRY,
+            Self::Places { .. } => PLACE,
+        }
+    }
 }
 
 /// A table and its mirror.
@@ -45,8 +72,8 @@ pub struct Table {
     pub count: u32,
     /// Place of its segment in the set, counted from 0.
     pub segment: usize,
-    /// Offset just past the section that holds its chunks.
-    pub data_end: u64,
+    /// What its entries look like.
+    pub layout: Layout,
     /// Whether a checksum stands behind the entries.
     pub sealed: bool,
     /// `table` and `table2`, where their headers can be trusted.
@@ -61,7 +88,7 @@ impl Table {
 
     /// Length of its entries in bytes.
     pub fn length(&self) -> u64 {
-        u64::from(self.count) * ENTRY
+        u64::from(self.count) * self.layout.entry()
     }
 }
 

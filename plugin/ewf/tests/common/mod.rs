@@ -2,8 +2,12 @@
 //! does, digests included.
 #![allow(dead_code)]
 
+pub mod second;
+
 use std::cell::Cell;
+use std::io::Write;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::rc::Rc;
 
 use fumehood_ewf::Ewf;
@@ -58,6 +62,7 @@ impl Set {
                 decompress_to_vec_zlib_with_limit(stored, encoded.decoded_length as usize)
                     .map_err(|_| fail("bad zlib"))?
             }
+            Codec::Bzip2 => bzip2(stored, "-dc").ok_or_else(|| fail("bad bzip2"))?,
             Codec::Identity => {
                 let source = self.source(encoded.source).unwrap();
                 let behind = encoded.offset + u64::from(encoded.stored_length);
@@ -94,6 +99,22 @@ impl Set {
     }
 }
 
+/// What the tool of that name makes of `bytes`; `None` where it finds fault with them.
+pub fn bzip2(bytes: &[u8], option: &str) -> Option<Vec<u8>> {
+    let mut child = Command::new("bzip2")
+        .arg(option)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap_or_else(|_| panic!("bzip2 is missing: tests/run installs what the tests need"));
+    let (mut input, bytes) = (child.stdin.take().unwrap(), bytes.to_vec());
+    let writer = std::thread::spawn(move || input.write_all(&bytes));
+    let output = child.wait_with_output().unwrap();
+    let _ = writer.join();
+    output.status.success().then_some(output.stdout)
+}
+
 /// The set whose first segment is at `path`, in the order of its series.
 pub fn load(path: &Path) -> Files {
     let stem = path.file_stem().unwrap().to_str().unwrap().to_string() + ".";
@@ -101,7 +122,7 @@ pub fn load(path: &Path) -> Files {
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .map(|path| (path.file_name().unwrap().to_str().unwrap().to_string(), path))
-        .filter(|(name, _)| name.starts_with(&stem) && name.len() == stem.len() + 3)
+        .filter(|(name, _)| name.starts_with(&stem) && name.len() <= stem.len() + 4)
         .map(|(name, path)| (name, std::fs::read(path).unwrap()))
         .collect();
     files.sort();

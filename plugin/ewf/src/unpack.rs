@@ -1,0 +1,61 @@
+//! Unpacking, by whichever method a set names, of what the plugin itself must read.
+
+use alloc::format;
+use alloc::vec::Vec;
+
+use fumehood_plugin::read::read_bytes;
+use fumehood_plugin::{Error, Result, Source};
+
+use crate::bunzip2;
+use crate::inflate::{inflate_all, inflated_length};
+use crate::media::Method;
+
+/// What is ever unpacked into memory, in bytes. Of case notes, EnCase stops at 1 MiB.
+pub const MOST: u64 = 16 << 20;
+
+/// What the `length` bytes at `offset`, or the first of them, unpack to: at most `limit`.
+///
+/// # Errors
+/// [`Error::Corrupt`] for what is broken or too long, or what the source answers.
+pub fn unpack(
+    source: &dyn Source,
+    offset: u64,
+    length: u64,
+    method: Method,
+    limit: u64,
+) -> Result<Vec<u8>> {
+    match method {
+        Method::None if length > limit => {
+            let what = format!("text of {length} bytes is longer than {limit} bytes");
+            Err(Error::corrupt_in(source.id(), offset, what))
+        }
+        Method::None => read_bytes(source, offset, length, "text"),
+        Method::Zlib => inflate_all(source, offset, length, limit),
+        Method::Bzip2 => {
+            let bytes = read_bytes(source, offset, length, "bzip2 stream")?;
+            bunzip2::decode(&bytes, usize::try_from(limit).unwrap_or(usize::MAX)).map_err(|what| {
+                Error::corrupt_in(source.id(), offset, format!("bzip2 stream {what}"))
+            })
+        }
+    }
+}
+
+/// How many bytes that is.
+///
+/// # Errors
+/// As [`unpack`].
+pub fn unpacked_length(
+    source: &dyn Source,
+    offset: u64,
+    length: u64,
+    method: Method,
+    limit: u64,
+) -> Result<u64> {
+    match method {
+        Method::Zlib => inflated_length(source, offset, length, limit),
+        _ => {
+            let bytes = unpack(source, offset, length, method, limit.min(MOST))?;
+            Ok(bytes.len() as u64)
+        }
+    }
+}
