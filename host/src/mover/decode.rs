@@ -39,7 +39,8 @@ pub(super) fn decode(
         | Codec::Xz
         | Codec::Lzma2
         | Codec::Lzfse
-        | Codec::Adc => sandbox.decode(codec, stored, out),
+        | Codec::Adc
+        | Codec::Snappy => sandbox.decode(codec, stored, out),
     }
 }
 

@@ -193,6 +193,7 @@ fn names(codec: Codec) -> Result<(&'static str, &'static str), String> {
         Codec::Lzma2 => ("lzma2", "LZMA2 stream"),
         Codec::Lzfse => ("lzfse", "LZFSE stream"),
         Codec::Adc => ("adc", "ADC block"),
+        Codec::Snappy => ("snappy", "Snappy block"),
         other => return Err(format!("{other:?} is not decoded in the sandbox")),
     })
 }

@@ -36,4 +36,4 @@ macro_rules! export {
     )*};
 }
 
-export!(zstd bzip2 xz lzma2 lzfse lzo adc);
+export!(zstd bzip2 xz lzma2 lzfse lzo adc snappy);

@@ -27,6 +27,7 @@ mod exports;
 mod lzfse;
 mod lzma2;
 mod lzo;
+mod snappy;
 mod xz;
 mod zstd;
 
@@ -125,6 +126,11 @@ impl Decoder {
     codec! {
         /// Decodes Apple Data Compression, to the last stored byte.
         adc
+    }
+    codec! {
+        /// Decodes one block of Snappy, as long as it says that it is. What follows it is not
+        /// looked at.
+        snappy
     }
 }
 

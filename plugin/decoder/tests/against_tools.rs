@@ -194,3 +194,20 @@ fn what_is_none_of_them_is_refused_by_all() {
         assert_eq!(codec(&mut Decoder::default(), 1, 0), Err(Failure::Corrupt), "no such input");
     }
 }
+
+#[test]
+fn snappy_of_another_encoder() {
+    let plain = sample(400_000);
+    let encode = |plain: &[u8]| snap::raw::Encoder::new().compress_vec(plain).expect("it fits");
+    for length in [1, 59, 60, 61, 300, 4096, 32768, 65536, 65537, 400_000] {
+        let part = &plain[..length];
+        bounds(Decoder::snappy, &encode(part), part, "snappy");
+    }
+    // Nothing that could be copied: literals with lengths of their own.
+    let mut noise = Noise(5);
+    let dense: Vec<u8> = (0..70_000).map(|_| noise.below(256) as u8).collect();
+    bounds(Decoder::snappy, &encode(&dense), &dense, "noise");
+    let small = sample(20_000);
+    cuts(Decoder::snappy, &encode(&small), &small, "snappy");
+    flips(Decoder::snappy, &encode(&small), &small, false, "snappy");
+}

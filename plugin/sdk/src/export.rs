@@ -350,6 +350,7 @@ impl From<Codec> for wit::Codec {
             Codec::Lzma2 => Self::Lzma2,
             Codec::Lzfse => Self::Lzfse,
             Codec::Adc => Self::Adc,
+            Codec::Snappy => Self::Snappy,
         }
     }
 }

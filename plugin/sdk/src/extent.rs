@@ -161,6 +161,8 @@ pub enum Codec {
     Lzfse,
     /// Apple Data Compression.
     Adc,
+    /// One Snappy block, without a frame around it.
+    Snappy,
 }
 
 /// A digest over one block.
