@@ -46,13 +46,18 @@ pub(crate) fn split_format(format: &str) -> (&str, Option<&str>) {
     }
 }
 
+/// The disk of a container that holds an image, if one does.
+pub(crate) fn around(image: &core::Image) -> Option<Layer> {
+    let main = image.source(0).ok()?;
+    let nested = main.as_any().downcast_ref::<NestedSource>()?;
+    nested.disk().core().layers().first().cloned()
+}
+
 /// The format of an image, with that of the containers around it.
 pub(crate) fn format_of(image: &core::Image) -> String {
     let name = image.plugin().name();
-    let main = image.source(0).ok();
-    let around = main.as_ref().and_then(|main| main.as_any().downcast_ref::<NestedSource>());
-    match around {
-        Some(nested) => format!("{}/{name}", format_of(&nested.disk().core().layers()[0].image)),
+    match around(image) {
+        Some(outer) => format!("{}/{name}", format_of(&outer.image)),
         None => name.to_owned(),
     }
 }
@@ -106,13 +111,13 @@ impl Opened {
             let mut opening = nested(engine, layer, info, around, options)?;
             let alone = image.disks().len() == 1;
             let named = choose_named(engine, &opening, format, alone).map_err(within)?;
+            opening.granted = named.is_some();
+            self.guessed |= !opening.granted;
             let (plugin, inner) = match named {
                 Some(named) => named,
                 None => (guess(engine, &opening).map_err(within)?, None),
             };
-            opening.granted = around.granted && named_is(format, &plugin);
-            self.guessed |= !opening.granted;
-            let opened = opening.open(engine, plugin, options).map_err(within)?;
+            let opened = open_one(engine, plugin, &opening, options).map_err(within)?;
             self.inner.push(opened.clone());
             self.add(engine, &opened, around, options, inner, depth + 1)?;
         }
@@ -175,9 +180,8 @@ impl Opened {
     }
 }
 
-/// Opens an image, or the container that it lies in. A snapshot's name is then meant for
-/// what is inside.
-pub(crate) fn open_outermost(
+/// Opens one image; a snapshot's name is not meant for a container, but for what is in it.
+pub(crate) fn open_one(
     engine: &Engine,
     plugin: Arc<Plugin>,
     opening: &Opening<'_>,
@@ -242,9 +246,4 @@ fn guess(engine: &Engine, opening: &Opening<'_>) -> Result<Arc<Plugin>> {
         None => None,
     };
     recognised.map_or_else(|| engine.plugin("raw"), Ok)
-}
-
-/// Whether `format` begins with the plugin's own.
-fn named_is(format: Option<&str>, plugin: &Plugin) -> bool {
-    format.is_some_and(|format| split_format(format).0 == plugin.name())
 }

@@ -202,6 +202,11 @@ impl Engine {
     /// the name are asked first, and the first that is certain is taken.
     pub(crate) fn recognise(&self, glimpse: &Glimpse) -> Result<Option<Arc<Plugin>>> {
         let extension = glimpse.name.rsplit_once('.').map(|(_, e)| e.to_ascii_lowercase());
+        if let Some(namesake) = self.namesake(extension.as_deref())?
+            && matches!(namesake.probe(glimpse), Ok(Confidence::Certain))
+        {
+            return Ok(Some(namesake));
+        }
         let mut plugins = self.plugins()?;
         plugins.sort_by_key(|plugin| {
             let fits = |known: &String| Some(known) == extension.as_ref();
@@ -217,6 +222,17 @@ impl Engine {
             }
         }
         failed.map_or(Ok(None), |error| Err(error.into()))
+    }
+
+    /// Our own plugin that is called as the ending of a name: the likeliest, asked before
+    /// all the others are loaded. Where third parties' plugins are there, those come first.
+    fn namesake(&self, extension: Option<&str>) -> Result<Option<Arc<Plugin>>> {
+        let plugins = &self.inner.plugins;
+        if plugins.iter().any(|candidate| matches!(candidate.wasm, Wasm::File(_))) {
+            return Ok(None);
+        }
+        let found = plugins.iter().find(|candidate| Some(&*candidate.name) == extension);
+        found.map(|candidate| self.load(candidate)).transpose()
     }
 
     /// Opens the image at `path`.

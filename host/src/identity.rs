@@ -8,10 +8,10 @@
 use fumehood_core::Layer;
 use sha2::{Digest, Sha256};
 
+use crate::container;
 use crate::disk::{Disk, Means};
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::source::NestedSource;
 
 /// Bytes at each end of a disk that make its identity.
 const ENDS: u64 = 64 << 10;
@@ -40,14 +40,9 @@ fn of_contents(engine: &Engine, layers: &[Layer]) -> Result<String> {
 
 /// The disk's number in its image, and in a container that image's own, and so on.
 fn numbers(layer: &Layer) -> Vec<u32> {
-    let mut numbers = vec![layer.number];
-    let main = layer.image.source(0).ok();
-    if let Some(nested) =
-        main.as_ref().and_then(|main| main.as_any().downcast_ref::<NestedSource>())
-    {
-        numbers.extend(self::numbers(&nested.disk().core().layers()[0]));
-    }
-    numbers
+    std::iter::successors(Some(layer.clone()), |layer| container::around(&layer.image))
+        .map(|layer| layer.number)
+        .collect()
 }
 
 /// A UUID of version 8 (its maker's own kind) made of the first 16 bytes.

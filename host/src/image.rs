@@ -10,7 +10,7 @@ use fumehood_core::contract::format::{DiskInfo, Glimpse, ImageInfo};
 use fumehood_core::{self as core, Access, Grants, Layer, NoGrants, OpenImage, Plugin, Source};
 
 use crate::chain::Chain;
-use crate::container::{Opened, format_of, open_outermost, split_format};
+use crate::container::{Opened, format_of, open_one, split_format};
 use crate::disk::{Disk, Means, WeakDisk};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -45,6 +45,27 @@ pub struct OpenOptions {
     pub extent_cache: usize,
     /// Bytes of memory a disk's cache of decoded blocks may take.
     pub block_cache: usize,
+}
+
+impl OpenOptions {
+    /// What the core opens an image with, by these options.
+    pub(crate) fn to_core(
+        &self,
+        main: Arc<dyn Source>,
+        grants: Arc<dyn Grants>,
+        scratch: Option<Arc<dyn Source>>,
+    ) -> Result<OpenImage> {
+        Ok(OpenImage {
+            main,
+            grants,
+            scratch,
+            snapshot: self.snapshot.clone(),
+            keys: self.keys.iter().map(|key| (key.id.clone(), key.secret.clone())).collect(),
+            settings: self.settings.clone(),
+            seed: seed()?,
+            on_progress: self.on_progress.clone().map(|Progress(on_progress)| on_progress),
+        })
+    }
 }
 
 /// A secret for an encrypted image.
@@ -149,7 +170,7 @@ impl Image {
         let opening =
             Opening { main, glimpse, path: &path, policy: &policy, snapshot, granted: true };
         let inner = options.format.as_deref().and_then(|format| split_format(format).1);
-        let image = open_outermost(engine, plugin, &opening, &options)?;
+        let image = open_one(engine, plugin, &opening, &options)?;
         let opened = Opened::all(engine, image, &opening, &options, inner)?;
         Ok(Self::new(engine, opened, path, policy, options))
     }
@@ -340,17 +361,8 @@ impl Opening<'_> {
             true => Arc::new(self.policy.for_image(self.path, self.main.access())),
             false => Arc::new(NoGrants),
         };
-        let open = OpenImage {
-            main: self.main,
-            grants,
-            scratch,
-            snapshot: self.snapshot,
-            keys: options.keys.iter().map(|key| (key.id.clone(), key.secret.clone())).collect(),
-            settings: options.settings.clone(),
-            seed: seed()?,
-            on_progress: options.on_progress.clone().map(|Progress(on_progress)| on_progress),
-        };
-        Ok(Arc::new(core::Image::open(plugin, open)?))
+        let options = OpenOptions { snapshot: self.snapshot, ..options.clone() };
+        Ok(Arc::new(core::Image::open(plugin, options.to_core(self.main, grants, scratch)?)?))
     }
 
     /// The plugin's scratch for this image: found again by what the plugin is, to the

@@ -53,10 +53,8 @@ impl Plugin {
     /// the contract; it names the import or export that is wrong.
     pub fn new(runtime: Arc<Runtime>, name: &str, component: &Component) -> Result<Self> {
         check_world(&runtime, name, component)?;
-        let mut linker = runtime.linker().clone();
-        wasi::link(&mut linker, component).map_err(|error| refused(name, format!("{error:#}")))?;
-        let pre = linker
-            .instantiate_pre(component)
+        let pre = wasi::linker(runtime.linker(), component)
+            .and_then(|linker| linker.instantiate_pre(component))
             .and_then(ImageFormatPre::new)
             .map_err(|error| refused(name, format!("{error:#}")))?;
         let mut plugin = Self { runtime, pre, description: unknown(name) };

@@ -5,6 +5,7 @@
 //! no variables, no folders, the year 1970. What is printed goes to the log. Everything
 //! else is there to be linked, and traps when it is called.
 
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec;
@@ -35,11 +36,25 @@ pub(crate) fn is_wasi(import: &str) -> bool {
         .is_some_and(|rest| PACKAGES.iter().any(|package| rest.starts_with(package)))
 }
 
-/// Gives `linker` what `component` imports of WASI.
+/// `linker` with what `component` imports of WASI; mostly that is nothing, and the linker
+/// is the one it was.
 ///
 /// # Errors
 /// Where that is not of WASI's shape.
-pub(crate) fn link(linker: &mut Linker<Imports>, component: &Component) -> Result<()> {
+pub(crate) fn linker<'a>(
+    linker: &'a Linker<Imports>,
+    component: &Component,
+) -> Result<Cow<'a, Linker<Imports>>> {
+    let ty = component.component_type();
+    if !ty.imports(component.engine()).any(|(import, _)| is_wasi(import)) {
+        return Ok(Cow::Borrowed(linker));
+    }
+    let mut linker = linker.clone();
+    link(&mut linker, component)?;
+    Ok(Cow::Owned(linker))
+}
+
+fn link(linker: &mut Linker<Imports>, component: &Component) -> Result<()> {
     let engine = component.engine();
     for (import, item) in component.component_type().imports(engine) {
         let ComponentItem::ComponentInstance(instance) = item.ty else { continue };

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{IsTerminal, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use fumehood::Key;
@@ -11,11 +11,16 @@ use fumehood::Key;
 /// Key files are small; a disk given by mistake is not read to its end.
 const LIMIT: u64 = 1 << 20;
 
+/// Reads what is in each of `files`.
+pub fn read_all(files: &[PathBuf]) -> Result<Vec<Key>> {
+    files.iter().map(|file| read(file)).collect()
+}
+
 /// Reads what is in `file`; `-` is the terminal, where it is not shown, or a pipe.
 ///
 /// A newline at the end of a text is the editor's, not the password's; at the end of a
 /// key's bytes it is one of them.
-pub fn read(file: &Path) -> Result<Key> {
+fn read(file: &Path) -> Result<Key> {
     let shown = file.display();
     let mut secret = Vec::new();
     if file == Path::new("-") {

@@ -128,7 +128,7 @@ impl ImageArguments {
             allow: self.allow.clone(),
             snapshot: self.snapshot.clone(),
             settings: self.settings.clone(),
-            keys: self.key_file.iter().map(|file| key::read(file)).collect::<Result<_>>()?,
+            keys: key::read_all(&self.key_file)?,
             on_progress: Some(output::preparation(&self.name())),
             ..OpenOptions::default()
         })

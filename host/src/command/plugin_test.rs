@@ -73,11 +73,10 @@ impl TestReport {
 /// 0 if every test passed, 1 otherwise.
 pub fn run(engine: &Engine, arguments: &Arguments) -> Result<ExitCode> {
     let (engine, name) = plugin(engine, arguments)?;
-    let keys = arguments.key_file.iter().map(|file| key::read(file)).collect::<Result<_>>()?;
     let open = OpenOptions {
         allow: arguments.allow.clone(),
         settings: arguments.settings.clone(),
-        keys,
+        keys: key::read_all(&arguments.key_file)?,
         ..OpenOptions::default()
     };
     let options = TestOptions {

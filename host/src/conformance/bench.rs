@@ -4,14 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fumehood_core::{self as core, Access, Layer, OpenImage, Plugin, Source};
+use fumehood_core::{self as core, Access, Layer, Plugin, Source};
 
 use super::source::{Altered, MemoryScratch};
 use super::{TestImage, Verdict};
 use crate::disk::{Disk, Means};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::image::{OpenOptions, seed};
+use crate::image::OpenOptions;
 use crate::policy::Policy;
 use crate::source;
 
@@ -84,18 +84,8 @@ impl<'a> Bench<'a> {
         main: Arc<Altered>,
         scratch: Arc<MemoryScratch>,
     ) -> Result<Opened> {
-        let options = &self.options.open;
-        let keys = options.keys.iter().map(|key| (key.id.clone(), key.secret.clone()));
-        let open = OpenImage {
-            main,
-            grants: Arc::new(self.policy.for_image(&self.path, Access::Read)),
-            scratch: Some(scratch.clone()),
-            snapshot: options.snapshot.clone(),
-            keys: keys.collect(),
-            settings: options.settings.clone(),
-            seed: seed()?,
-            on_progress: None,
-        };
+        let grants = Arc::new(self.policy.for_image(&self.path, Access::Read));
+        let open = self.options.open.to_core(main, grants, Some(scratch.clone()))?;
         let started = Instant::now();
         let image = Arc::new(core::Image::open(self.plugin.clone(), open)?);
         Ok(Opened { image, scratch, elapsed: started.elapsed() })

@@ -115,6 +115,9 @@ impl Sandbox {
     }
 }
 
+/// Decodes so many stored bytes to at most so many; how many, or why not.
+type Decoder = TypedFunc<(u32, u32), i32>;
+
 /// The decoder with a memory of its own.
 struct Instance {
     store: Store<StoreLimits>,
@@ -123,6 +126,8 @@ struct Instance {
     input: TypedFunc<u32, u32>,
     output: TypedFunc<u32, u32>,
     instance: wasmtime::Instance,
+    /// The codec of the last block, which is mostly that of the next.
+    decoder: Option<(&'static str, Decoder)>,
 }
 
 impl Instance {
@@ -142,6 +147,7 @@ impl Instance {
             input: instance.get_typed_func(&mut store, "input")?,
             output: instance.get_typed_func(&mut store, "output")?,
             instance,
+            decoder: None,
             store,
             deadline,
         })
@@ -162,19 +168,34 @@ impl Instance {
 
     /// Copies the frame in, has it decoded, and copies as much out as `out` holds.
     /// The addresses are the module's, so they are not trusted.
-    fn call(&mut self, export: &str, stored: &[u8], out: &mut [u8]) -> wasmtime::Result<i32> {
+    fn call(
+        &mut self,
+        export: &'static str,
+        stored: &[u8],
+        out: &mut [u8],
+    ) -> wasmtime::Result<i32> {
         let (length, most) = (u32::try_from(stored.len())?, u32::try_from(out.len())?);
         self.store.set_epoch_deadline(self.deadline);
         let input = self.input.call(&mut self.store, length)?;
         let output = self.output.call(&mut self.store, most)?;
         self.memory.write(&mut self.store, input as usize, stored)?;
-        let decode: TypedFunc<(u32, u32), i32> =
-            self.instance.get_typed_func(&mut self.store, export)?;
-        let decoded = decode.call(&mut self.store, (length, most))?;
+        let decoded = self.decoder(export)?.call(&mut self.store, (length, most))?;
         if usize::try_from(decoded).is_ok_and(|length| length == out.len()) {
             self.memory.read(&self.store, output as usize, out)?;
         }
         Ok(decoded)
+    }
+
+    /// The function that decodes, looked up where it is another than the last.
+    fn decoder(&mut self, export: &'static str) -> wasmtime::Result<Decoder> {
+        if let Some((last, decoder)) = &self.decoder
+            && *last == export
+        {
+            return Ok(decoder.clone());
+        }
+        let decoder: Decoder = self.instance.get_typed_func(&mut self.store, export)?;
+        self.decoder = Some((export, decoder.clone()));
+        Ok(decoder)
     }
 
     /// Bytes of its linear memory.

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use fumehood_plugin::memory::{MemoryHost, MemorySource, check_answer, scratch};
 use fumehood_plugin::{
-    Access, Content, Disk, Error, Extent, Format, Image, OpenOptions, Progress, Source,
+    Access, Content, Disk, Error, Extent, Format, Image, OpenOptions, Progress, Result, Source,
     SourceHandle,
 };
 
@@ -17,11 +17,46 @@ const WINDOW: u64 = 64 << 20;
 const STEPS: u32 = 64;
 /// The number of the scratch source, which no other has.
 const SCRATCH: u32 = 1 << 20;
+/// The most bytes of scratch.
+const SCRATCH_LIMIT: u64 = 64 << 20;
 /// Larger disks are not checked: that takes as long as they are large.
 const CHECK_LIMIT: u64 = 1 << 34;
 
 /// Longer granules would take more memory than a fuzzer has.
 const WRITE_LIMIT: u64 = 2 << 20;
+
+/// Scratch that takes no more memory than a fuzzer has: offsets in it may be as large as
+/// an image says.
+struct Scratch(MemorySource);
+
+impl Scratch {
+    fn check(end: Option<u64>) -> Result<()> {
+        end.filter(|end| *end <= SCRATCH_LIMIT).map(drop).ok_or(Error::NoSpace)
+    }
+}
+
+impl Source for Scratch {
+    fn id(&self) -> u32 {
+        self.0.id()
+    }
+    fn name(&self) -> String {
+        self.0.name()
+    }
+    fn size(&self) -> u64 {
+        self.0.size()
+    }
+    fn read(&self, offset: u64, length: usize) -> Result<Vec<u8>> {
+        self.0.read(offset, length)
+    }
+    fn write(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        Self::check(offset.checked_add(bytes.len() as u64))?;
+        self.0.write(offset, bytes)
+    }
+    fn resize(&self, size: u64) -> Result<()> {
+        Self::check(Some(size))?;
+        self.0.resize(size)
+    }
+}
 
 /// An image over memory, and the files that its host grants.
 pub struct Set {
@@ -51,19 +86,13 @@ impl Set {
 
     /// Answers the name of the image's first snapshot.
     fn explore_state<F: Format>(&self, snapshot: Option<String>) -> Option<String> {
-        let scratch = Some(Rc::new(scratch(SCRATCH)) as SourceHandle);
-        let options = OpenOptions { snapshot, scratch, ..OpenOptions::read_only() };
-        let image = F::open(Rc::new(self.main.clone()), self.host.clone(), options).ok()?;
-        let mut steps = 0..STEPS;
-        while steps.next().is_some() {
-            let Progress { done, total } = image.prepare().ok()?;
-            if done >= total {
-                break;
-            }
-        }
-        // What was not prepared to the end is not asked any further.
-        steps.next()?;
-        let info = image.info();
+        let scratch: SourceHandle = Rc::new(Scratch(scratch(SCRATCH)));
+        let first = self.open_prepared::<F>(snapshot.clone(), &scratch)?;
+        let info = first.info();
+        // What the first left in the scratch is what it learned.
+        let image = self.open_prepared::<F>(snapshot, &scratch).expect("it opened before");
+        assert_eq!(image.info(), info, "opened with its scratch");
+        assert_eq!(image.disks(), first.disks(), "opened with its scratch");
         for name in info.documents.iter().take(8) {
             let _ = image.document(name);
         }
@@ -71,6 +100,24 @@ impl Set {
             self.walk(&*image, number as u32, disk.size);
         }
         info.snapshots.first().map(|snapshot| snapshot.name.clone())
+    }
+
+    /// Opens it and prepares it to the end; none where that fails or takes long.
+    fn open_prepared<F: Format>(
+        &self,
+        snapshot: Option<String>,
+        scratch: &SourceHandle,
+    ) -> Option<Box<dyn Image>> {
+        let scratch = Some(scratch.clone());
+        let options = OpenOptions { snapshot, scratch, ..OpenOptions::read_only() };
+        let image = F::open(Rc::new(self.main.clone()), self.host.clone(), options).ok()?;
+        for _ in 0..STEPS {
+            let Progress { done, total } = image.prepare().ok()?;
+            if done >= total {
+                return Some(image);
+            }
+        }
+        None
     }
 
     /// Asks for what a host asks when it writes. Any error may be the answer.

@@ -2,18 +2,13 @@
 //! reached: of the header, and of every place where an extent seems to begin.
 #![no_main]
 
-use std::rc::Rc;
-
 use fumehood_fuzz::Set;
-use fumehood_plugin::{
-    Confidence, Description, Format, Glimpse, Host, Image, OpenOptions, Result, SourceHandle,
-};
 use fumehood_vma::Vma;
 use libfuzzer_sys::fuzz_target;
 use md5::{Digest, Md5};
 
 fuzz_target!(|bytes: &[u8]| {
-    Set::new("vm.vma", bytes, &[]).explore::<Scanned>();
+    Set::new("vm.vma", bytes, &[]).explore::<Vma>();
     let mut sealed = bytes.to_vec();
     let size = bytes.get(56..60).map(|size| u32::from_be_bytes(size.try_into().unwrap()));
     if let Some(header) = size.and_then(|size| sealed.get_mut(..size as usize)) {
@@ -26,7 +21,7 @@ fuzz_target!(|bytes: &[u8]| {
             seal(header, 24);
         }
     }
-    Set::new("vm.vma", &sealed, &[]).explore::<Scanned>();
+    Set::new("vm.vma", &sealed, &[]).explore::<Vma>();
 });
 
 fn seal(header: &mut [u8], at: usize) {
@@ -34,33 +29,5 @@ fn seal(header: &mut [u8], at: usize) {
         header[at..at + 16].fill(0);
         let sum = Md5::digest(&*header);
         header[at..at + 16].copy_from_slice(&sum);
-    }
-}
-
-/// The format, with the scan carried out at opening. There is no scratch: its offsets are
-/// as large as the archive says, and this one would lie in memory.
-struct Scanned;
-
-impl Format for Scanned {
-    fn describe() -> Description {
-        Vma::describe()
-    }
-
-    fn probe(glimpse: &Glimpse) -> Confidence {
-        Vma::probe(glimpse)
-    }
-
-    fn open(
-        main: SourceHandle,
-        host: Rc<dyn Host>,
-        options: OpenOptions,
-    ) -> Result<Box<dyn Image>> {
-        let image = Vma::open(main, host, options)?;
-        loop {
-            let progress = image.prepare()?;
-            if progress.done >= progress.total {
-                return Ok(image);
-            }
-        }
     }
 }
