@@ -1,5 +1,6 @@
 //! Copying one disk into another: sparse stays sparse, on all processors.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -11,6 +12,9 @@ use crate::error::Result;
 
 /// Bytes that one thread copies in one step.
 const STEP: u64 = 2 << 20;
+/// Bytes that are read and then written: few enough to lie in a processor's own cache
+/// in between.
+const PART: usize = 256 << 10;
 /// Zeroes are left out in units of this many bytes.
 const SPARSE_UNIT: usize = 4096;
 
@@ -37,21 +41,22 @@ pub fn copy(
     interrupted: &AtomicBool,
 ) -> Result<()> {
     let encoder = options.compress.then(|| Encoder::new(to)).transpose()?;
-    let step = STEP.max(encoder.as_ref().map_or(0, Encoder::unit));
+    let unit = encoder.as_ref().map_or(0, Encoder::unit);
+    let step = STEP.max(unit);
     let next = AtomicU64::new(0);
     let failed = Mutex::new(None);
     let work = || -> Result<()> {
-        let mut buffer = vec![0; step as usize];
+        let mut buffer = vec![0; PART.max(unit as usize)];
         loop {
             let offset = next.fetch_add(step, Ordering::Relaxed);
             if offset >= from.size() || interrupted.load(Ordering::Relaxed) {
                 return Ok(());
             }
-            let length = step.min(from.size() - offset);
-            let buffer = &mut buffer[..length as usize];
+            let range = offset..from.size().min(offset + step);
+            let length = range.end - offset;
             match &encoder {
-                None => copy_step(from, to, offset, buffer)?,
-                Some(encoder) => encode_step(encoder, from, to, offset, buffer)?,
+                None => copy_step(from, to, range, &mut buffer)?,
+                Some(encoder) => encode_step(encoder, from, to, range, &mut buffer)?,
             }
             progress(length);
         }
@@ -74,20 +79,19 @@ pub fn copy(
 }
 
 /// Copies one step, but for what is known to be zero or turns out to be.
-fn copy_step(from: &Disk, to: &Disk, offset: u64, buffer: &mut [u8]) -> Result<()> {
-    let end = offset + buffer.len() as u64;
-    let mut at = offset;
-    while at < end {
-        let pieces = from.extents(at, end - at)?;
-        let mut data: Option<(u64, u64)> = None;
+fn copy_step(from: &Disk, to: &Disk, range: Range<u64>, buffer: &mut [u8]) -> Result<()> {
+    let mut at = range.start;
+    while at < range.end {
+        let pieces = from.extents(at, range.end - at)?;
+        let mut data: Option<Range<u64>> = None;
         for piece in &pieces {
             let next = piece.offset + piece.length;
             match (piece.kind.is_zero(), &mut data) {
-                (false, Some((_, stop))) => *stop = next,
-                (false, None) => data = Some((piece.offset, next)),
+                (false, Some(data)) => data.end = next,
+                (false, None) => data = Some(piece.offset..next),
                 (true, data) => {
-                    if let Some((start, stop)) = data.take() {
-                        copy_bytes(from, to, start, &mut buffer[..(stop - start) as usize])?;
+                    if let Some(data) = data.take() {
+                        copy_data(from, to, data, buffer)?;
                     }
                     if matches!(piece.kind, PieceKind::Zero) {
                         to.zero(piece.offset, piece.length, true)?;
@@ -96,9 +100,20 @@ fn copy_step(from: &Disk, to: &Disk, offset: u64, buffer: &mut [u8]) -> Result<(
             }
             at = next;
         }
-        if let Some((start, stop)) = data {
-            copy_bytes(from, to, start, &mut buffer[..(stop - start) as usize])?;
+        if let Some(data) = data {
+            copy_data(from, to, data, buffer)?;
         }
+    }
+    Ok(())
+}
+
+/// Copies a range, as much at a time as `buffer` holds.
+fn copy_data(from: &Disk, to: &Disk, range: Range<u64>, buffer: &mut [u8]) -> Result<()> {
+    let mut at = range.start;
+    while at < range.end {
+        let length = (range.end - at).min(buffer.len() as u64);
+        copy_bytes(from, to, at, &mut buffer[..length as usize])?;
+        at += length;
     }
     Ok(())
 }
@@ -128,16 +143,15 @@ fn encode_step(
     encoder: &Encoder,
     from: &Disk,
     to: &Disk,
-    offset: u64,
+    range: Range<u64>,
     buffer: &mut [u8],
 ) -> Result<()> {
-    let end = offset + buffer.len() as u64;
-    let mut at = offset;
-    while at < end {
-        let unit = encoder.unit().min(end - at);
+    let mut at = range.start;
+    while at < range.end {
+        let unit = encoder.unit().min(range.end - at);
         let bytes = &mut buffer[..unit as usize];
         if reads_as_zero(from, at, unit)? {
-            copy_step(from, to, at, bytes)?;
+            copy_step(from, to, at..at + unit, bytes)?;
         } else {
             from.read_at(bytes, at)?;
             if is_zero(bytes) {
