@@ -98,6 +98,9 @@ impl Recent {
 
     /// Forgets what is known of `range`.
     pub(super) fn remove(&mut self, range: Range<u64>) {
+        if !self.is_known(&range) {
+            return;
+        }
         self.split(range.start);
         self.split(range.end);
         while let Some((&start, run)) = self.runs.range(range.clone()).next() {
@@ -159,7 +162,7 @@ impl Recent {
         ) else {
             return;
         };
-        if self.overlapping(start..end).next().is_none() {
+        if !self.is_known(&(start..end)) {
             return;
         }
         let old: Pieces = pieces.drain(first..).collect();
@@ -173,6 +176,11 @@ impl Recent {
             }
             push_part(pieces, piece, at..end);
         }
+    }
+
+    /// Whether anything is known of `range`, in one look: mostly nothing is.
+    fn is_known(&self, range: &Range<u64>) -> bool {
+        self.runs.range(..range.end).next_back().is_some_and(|(_, run)| run.end > range.start)
     }
 
     fn overlapping(&self, range: Range<u64>) -> impl Iterator<Item = (u64, &Run)> {

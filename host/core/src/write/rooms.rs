@@ -51,16 +51,21 @@ impl Rooms {
 
     /// Forgets the rooms in `range`.
     pub(super) fn remove(&mut self, range: Range<u64>) {
-        while let Some((&start, &room)) = self.by_offset.range(..range.end).next_back() {
-            if room.end <= range.start {
+        while let Some((&start, last)) = self.by_offset.range_mut(..range.end).next_back() {
+            if last.end <= range.start {
                 return;
             }
-            self.by_offset.remove(&start);
+            let room = *last;
+            let reaches_before = start < range.start;
+            if reaches_before {
+                last.end = range.start;
+            } else {
+                self.by_offset.remove(&start);
+            }
             if room.end > range.end {
                 self.by_offset.insert(range.end, room.behind(range.end - start));
             }
-            if start < range.start {
-                self.by_offset.insert(start, Room { end: range.start, ..room });
+            if reaches_before {
                 return;
             }
         }
