@@ -115,15 +115,19 @@ impl<'a> Chain<'a> {
         };
         let image = opening.clone().open(engine, plugin, options)?;
         let opened = Opened::all(engine, image, &opening, options, inner)?;
-        if opened.disks.iter().any(|disk| opened.is_guessed(disk)) {
+        if opened.sound_disks().any(|disk| opened.is_guessed(disk)) {
             return Err(Error::Chain(format!(
                 "{child} records {format} as its parent's format, and not the format of what is \
                  in it; name it with --parent-format {format}/…"
             )));
         }
-        let layer = choose_disk(engine, opened.disks, &parent.identities).ok_or_else(|| {
-            Error::Chain(format!("{}, the parent of {child}, has no disks", self.path.display()))
-        })?;
+        let layer =
+            choose_disk(engine, opened.sound_disks(), &parent.identities).ok_or_else(|| {
+                Error::Chain(format!(
+                    "{}, the parent of {child}, has no disks",
+                    self.path.display()
+                ))
+            })?;
         self.checks.push(Check {
             child,
             parent: self.path.clone(),
@@ -180,9 +184,15 @@ fn open_first(
 
 /// Which disk of an image of several a child was made on: the one whose identity it
 /// records.
-fn choose_disk(engine: &Engine, disks: Vec<Layer>, identities: &[String]) -> Option<Layer> {
+fn choose_disk<'a>(
+    engine: &Engine,
+    disks: impl Iterator<Item = &'a Layer> + Clone,
+    identities: &[String],
+) -> Option<Layer> {
     let is_meant =
         |disk: &&Layer| identity::is_one_of(engine, std::slice::from_ref(*disk), identities);
-    let found = if disks.len() > 1 { disks.iter().find(is_meant) } else { None };
-    found.or_else(|| disks.first()).cloned()
+    let first = disks.clone().next()?;
+    let is_alone = disks.clone().nth(1).is_none();
+    let found = if is_alone { None } else { disks.clone().find(is_meant) };
+    Some(found.unwrap_or(first).clone())
 }

@@ -9,6 +9,8 @@
 //! another format. So an image whose format was not named is granted nothing, and its
 //! parents are not opened: the guest sees its own bytes in another order, and no others.
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use fumehood_core::contract::format::{Confidence, Contents, DiskInfo, ImageInfo};
@@ -31,11 +33,28 @@ pub(crate) struct Opened {
     /// The image itself, the outermost.
     pub image: Arc<core::Image>,
     /// Its disks, and those of the images in it in the place of files.
-    pub disks: Vec<Layer>,
+    disks: Vec<Layer>,
     /// Images in it, outer ones first.
     inner: Vec<Arc<core::Image>>,
+    /// Disks, by their numbers, that are files which do not open, and why.
+    failures: BTreeMap<usize, String>,
     /// Whether the format of one of those was not named.
     guessed: bool,
+}
+
+/// How deep containers may still lie in each other, and how many images in them.
+#[derive(Clone, Copy)]
+struct Limits {
+    depth: usize,
+    images: usize,
+}
+
+impl Limits {
+    /// What is left of them inside of one more.
+    fn deeper(self) -> Option<Self> {
+        let (depth, images) = (self.depth.checked_sub(1)?, self.images.checked_sub(1)?);
+        Some(Self { depth, images })
+    }
 }
 
 /// A format by its name: what comes before the first slash, and what is inside of it.
@@ -67,10 +86,19 @@ impl Opened {
     pub(crate) fn alone(image: Arc<core::Image>) -> Self {
         let layer = |number| Layer { image: image.clone(), number };
         let disks = (0..image.disks().len() as u32).map(layer).collect();
-        Self { image, disks, inner: Vec::new(), guessed: false }
+        Self { disks, ..Self::empty(image) }
     }
 
-    /// Opens what is in `image`, by what it looks like, or as `format` says.
+    fn empty(image: Arc<core::Image>) -> Self {
+        let (disks, inner, failures) = (Vec::new(), Vec::new(), BTreeMap::new());
+        Self { image, disks, inner, failures, guessed: false }
+    }
+
+    /// Opens what is in `image`, by what it looks like, or as `format` says. A file that
+    /// does not open keeps none of the others from it.
+    ///
+    /// # Errors
+    /// Where none of them opens: what is wrong with the first.
     pub(crate) fn all(
         engine: &Engine,
         image: Arc<core::Image>,
@@ -78,50 +106,104 @@ impl Opened {
         options: &OpenOptions,
         format: Option<&str>,
     ) -> Result<Self> {
-        let (disks, inner) = (Vec::new(), Vec::new());
-        let mut opened = Self { image: image.clone(), disks, inner, guessed: false };
-        opened.add(engine, &image, around, options, format, 0)?;
-        Ok(opened)
+        let limits = Limits { depth: DEPTH_LIMIT, images: INNER_LIMIT };
+        Self::within(engine, image, around, options, format, limits)
     }
 
-    fn add(
-        &mut self,
+    fn within(
         engine: &Engine,
-        image: &Arc<core::Image>,
+        image: Arc<core::Image>,
         around: &Opening<'_>,
         options: &OpenOptions,
         format: Option<&str>,
-        depth: usize,
-    ) -> Result<()> {
+        limits: Limits,
+    ) -> Result<Self> {
+        let mut opened = Self::empty(image.clone());
+        let mut first = None;
         for (number, info) in (0..).zip(image.disks()) {
             let layer = Layer { image: image.clone(), number };
             if !matches!(info.contents, Contents::File) {
-                self.disks.push(layer);
+                opened.disks.push(layer);
                 continue;
             }
-            if depth == DEPTH_LIMIT || self.inner.len() == INNER_LIMIT {
-                let (name, path) = (&info.name, around.path.display());
-                return Err(Error::Chain(format!(
-                    "{path}: {name} lies in more than {DEPTH_LIMIT} containers, or is one of \
-                     more than {INNER_LIMIT} images in them"
-                )));
+            let tried = opened.inner.len() + opened.failures.len();
+            let left = Limits { images: limits.images.saturating_sub(tried), ..limits };
+            match Self::file(engine, layer.clone(), around, options, format, left) {
+                Ok(file) => opened.add(file),
+                Err(error) => {
+                    let name = info.name.clone();
+                    let error = Error::Contained { name, error: Box::new(error) };
+                    opened.failures.insert(opened.disks.len(), error.to_string());
+                    opened.disks.push(layer);
+                    first.get_or_insert(error);
+                }
             }
-            let within =
-                |error: Error| Error::Contained { name: info.name.clone(), error: Box::new(error) };
-            let mut opening = nested(engine, layer, info, around, options)?;
-            let alone = image.disks().len() == 1;
-            let named = choose_named(engine, &opening, format, alone).map_err(within)?;
-            opening.granted = named.is_some();
-            self.guessed |= !opening.granted;
-            let (plugin, inner) = match named {
-                Some(named) => named,
-                None => (guess(engine, &opening).map_err(within)?, None),
-            };
-            let opened = open_one(engine, plugin, &opening, options).map_err(within)?;
-            self.inner.push(opened.clone());
-            self.add(engine, &opened, around, options, inner, depth + 1)?;
         }
-        Ok(())
+        match first {
+            Some(error) if opened.failures.len() == opened.disks.len() => Err(error),
+            _ => Ok(opened),
+        }
+    }
+
+    /// Opens the file in `layer`, and what is in it.
+    fn file(
+        engine: &Engine,
+        layer: Layer,
+        around: &Opening<'_>,
+        options: &OpenOptions,
+        format: Option<&str>,
+        limits: Limits,
+    ) -> Result<Self> {
+        let Some(limits) = limits.deeper() else {
+            return Err(Error::Chain(format!(
+                "it lies in more than {DEPTH_LIMIT} containers, or is one of more than \
+                 {INNER_LIMIT} images in them"
+            )));
+        };
+        let alone = layer.image.disks().len() == 1;
+        let mut opening = nested(engine, layer, around, options)?;
+        let named = choose_named(engine, &opening, format, alone)?;
+        opening.granted = named.is_some();
+        let (plugin, inner) = match named {
+            Some(named) => named,
+            None => (guess(engine, &opening)?, None),
+        };
+        let image = open_one(engine, plugin, &opening, options)?;
+        let mut opened = Self::within(engine, image.clone(), around, options, inner, limits)?;
+        opened.inner.insert(0, image);
+        opened.guessed |= !opening.granted;
+        Ok(opened)
+    }
+
+    /// Puts the disks of a file in its place.
+    fn add(&mut self, file: Self) {
+        let before = self.disks.len();
+        self.failures.extend(file.failures.into_iter().map(|(at, why)| (before + at, why)));
+        self.disks.extend(file.disks);
+        self.inner.extend(file.inner);
+        self.guessed |= file.guessed;
+    }
+
+    /// The disk of that number.
+    ///
+    /// # Errors
+    /// Where there is none, or it does not open.
+    pub(crate) fn disk(&self, number: u32, path: &Path) -> Result<&Layer> {
+        let number = number as usize;
+        let path = path.display();
+        if let Some(why) = self.failures.get(&number) {
+            return Err(Error::Chain(format!("{path}: disk {number} does not open: {why}")));
+        }
+        let count = self.disks.len();
+        self.disks
+            .get(number)
+            .ok_or_else(|| Error::Chain(format!("{path} has no disk {number}; it has {count}")))
+    }
+
+    /// The disks that open.
+    pub(crate) fn sound_disks(&self) -> impl Iterator<Item = &Layer> + Clone {
+        let disks = self.disks.iter().enumerate();
+        disks.filter(|(number, _)| !self.failures.contains_key(number)).map(|(_, disk)| disk)
     }
 
     /// Whether a disk's format was not named: it is trusted with nothing else.
@@ -141,6 +223,7 @@ impl Opened {
                 info.snapshots.extend(snapshots);
             }
         }
+        info.warnings.extend(self.failures.values().cloned());
         info
     }
 
@@ -160,7 +243,7 @@ impl Opened {
 
     /// The format: of the image, and of what lies in it where that is of one format.
     pub(crate) fn format(&self) -> String {
-        let mut formats: Vec<_> = self.disks.iter().map(|disk| format_of(&disk.image)).collect();
+        let mut formats: Vec<_> = self.sound_disks().map(|disk| format_of(&disk.image)).collect();
         formats.dedup();
         match formats.as_slice() {
             [format] => format.clone(),
@@ -203,14 +286,14 @@ pub(crate) fn open_one(
 fn nested<'a>(
     engine: &Engine,
     layer: Layer,
-    info: &DiskInfo,
     around: &Opening<'a>,
     options: &OpenOptions,
 ) -> Result<Opening<'a>> {
+    let name = layer.image.disks()[layer.number as usize].name.clone();
     let OpenOptions { extent_cache, block_cache, .. } = *options;
     let means = Means { extent_cache, block_cache, decoder: engine.decoder() };
     let disk = Disk::new(vec![layer], vec![around.path.to_path_buf()], means)?;
-    let main = Arc::new(NestedSource::new(info.name.clone(), disk));
+    let main = Arc::new(NestedSource::new(name, disk));
     Ok(Opening {
         glimpse: Some(glimpse_of(&*main)?),
         main,

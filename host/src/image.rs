@@ -298,11 +298,7 @@ impl Image {
     /// The layers of the disk `number`, from this image down, and their files.
     pub(crate) fn chain(&self, number: u32) -> Result<(Vec<Layer>, Vec<PathBuf>)> {
         let mut chain = Chain::new(self)?;
-        let count = self.opened.disks.len();
-        let layer = self.opened.disks.get(number as usize).ok_or_else(|| {
-            let path = self.path.display();
-            Error::Chain(format!("{path} has no disk {number}; it has {count}"))
-        })?;
+        let layer = self.opened.disk(number, &self.path)?;
         let parent = &layer.image.disks()[layer.number as usize].parent;
         if parent.is_some() && self.opened.is_guessed(layer) {
             let (path, format) = (self.path.display(), format_of(&layer.image));

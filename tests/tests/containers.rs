@@ -72,6 +72,28 @@ fn disks_of_an_appliance_are_its_disks() {
 }
 
 #[test]
+fn a_disk_that_does_not_open_leaves_the_others_open() {
+    let bench = Bench::new();
+    let expected = disk(&bench);
+    bench.write("broken.qcow2", b"QFI\xfb\0\0\0\x09 of a version that no one knows");
+    appliance(&bench, "machine.ova", &["disk.vmdk", "broken.qcow2"]);
+    let info = bench.json(&["info", "--json", "machine.ova"]);
+    assert_eq!(info["format"], "ova/vmdk", "{info}");
+    assert!(info["warnings"][0].as_str().is_some_and(|text| text.starts_with("broken.qcow2")));
+    let why = info["disks"][1]["chain-error"].as_str().expect("it does not open");
+    assert!(why.contains("version"), "{why}");
+    assert_eq!(bench.converted(&["machine.ova", "--disk", "0"]), expected);
+    let ended = bench.fumehood(["map", "machine.ova", "--disk", "1"]).end_with(1);
+    assert!(ended.stderr.contains("disk 1 does not open: broken.qcow2"), "{}", ended.stderr);
+    let ended = bench.fumehood(["serve", "machine.ova", "--nbd", "unix:x.sock"]).end_with(1);
+    assert!(ended.stderr.contains("--disk"), "{}", ended.stderr);
+
+    appliance(&bench, "broken.ova", &["broken.qcow2"]);
+    let ended = bench.fumehood(["info", "broken.ova"]).end_with(1);
+    assert!(ended.stderr.contains("broken.qcow2, which lies in it"), "{}", ended.stderr);
+}
+
+#[test]
 fn what_a_guest_writes_on_a_disk_in_an_appliance_goes_to_an_overlay() {
     let bench = Bench::new();
     disk(&bench);

@@ -102,7 +102,10 @@ pub fn exports(
     let mut exports: Vec<Arc<dyn Export>> = Vec::new();
     let mut names: Vec<String> = Vec::new();
     for number in numbers {
-        let disk = image.disk(number)?;
+        let disk = match (image.disk(number), image.disks().len()) {
+            (disk, 1) => disk?,
+            (disk, _) => disk.context("not every disk can be served; choose one with --disk")?,
+        };
         let own = output::printable(&disk.info().name);
         let mut export_name = match (name, own.as_str()) {
             (Some(name), _) if exports.is_empty() => name.to_owned(),
