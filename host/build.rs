@@ -9,7 +9,7 @@ use std::process::Command;
 
 const TARGET: &str = "wasm32-unknown-unknown";
 /// First-party formats, in the order in which they are asked.
-const FORMATS: [&str; 21] = [
+const FORMATS: [&str; 23] = [
     "qcow2",
     "vhdx",
     "vmdk",
@@ -24,7 +24,9 @@ const FORMATS: [&str; 21] = [
     "mrimgx",
     "vbk",
     "partclone",
+    "clonezilla",
     "ewf",
+    "aff4",
     "dmg",
     "asif",
     "android-sparse",

@@ -55,6 +55,7 @@ fn every_volume_reads_as_partclone_restores_it() {
     }
     let outcome = bench.fumehood(["check", "img"]).succeed();
     assert_eq!(outcome.stdout.matches("sound").count(), 3, "{}", outcome.stdout);
+    bench.conforms(&["clonezilla", "--image", "img"]);
 }
 
 #[test]

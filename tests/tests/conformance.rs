@@ -27,6 +27,7 @@ fn native_disks_pass() {
         ("vhdx", "vhdx", "block_size=1M,log_size=1M"),
         ("vhd", "vpc", "subformat=dynamic,force_size=on"),
         ("vhd", "vpc", "subformat=fixed,force_size=on"),
+        ("raw", "raw", "preallocation=off"),
     ] {
         let mut convert = bench.peer("qemu-img", ["convert", "-f", "raw", "-O", driver]);
         convert.args(["-o", options, "disk.raw", "image"]).succeed();
@@ -49,6 +50,8 @@ const SEEDS: &[(&str, &[&str])] = &[
     ("android-sparse", &["4096"]),
     ("dmg", &["sparse"]),
     ("partclone", &["image0", "image1", "old"]),
+    ("ewf", &["libewf.Ex01", "libewf-bzip2.Ex01"]),
+    ("aff4", &["0-0-0", "1-8-2", "2-8-0"]),
     ("mrimgx", &["full"]),
     ("vbk", &["9", "13"]),
     ("ova", &["ustar.ova", "pax.ova"]),

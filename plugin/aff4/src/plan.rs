@@ -196,8 +196,9 @@ impl Plan {
         let (member, idx) = (part("map")?, part("idx")?);
         let idx = contents(&*home.source, &idx, MOST_IDX, "idx of a map")?;
         let mut targets = Vec::new();
-        let lines = idx.split(|byte| *byte == b'\n').map(String::from_utf8_lossy);
-        for line in lines {
+        // Every line may end with a line feed, or every line but the last.
+        let lines = idx.strip_suffix(b"\n").unwrap_or(&idx);
+        for line in lines.split(|byte| *byte == b'\n').map(String::from_utf8_lossy) {
             if targets.len() == MOST_TARGETS {
                 let what = format!("map {} has more than {MOST_TARGETS} targets", shown(urn));
                 return Err(Error::Unsupported(what));

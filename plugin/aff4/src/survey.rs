@@ -5,7 +5,7 @@
 //!   placing: segments ─▶ scratch;  maps ─▶ in order?
 //! ```
 //!
-//! The directories are read at every open, some 10 MiB for each TiB; what placing learns
+//! The directories are read at every open, up to 20 MiB for each TiB; what placing learns
 //! is taken from the scratch where an earlier open left it.
 
 use alloc::boxed::Box;

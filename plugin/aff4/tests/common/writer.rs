@@ -270,7 +270,8 @@ impl<'a> Volume<'a> {
         self.streams.iter().for_each(|stream| stream.write(&mut zip));
         let map = map_bytes(&self.ranges);
         let name = member(MAP);
-        let idx = self.targets.join("\n");
+        // A line feed behind the last target, too, as in the reference images.
+        let idx = format!("{}\n", self.targets.join("\n"));
         if self.deflated {
             zip.deflate(&format!("{name}/map"), &map);
             zip.deflate(&format!("{name}/idx"), idx.as_bytes());
