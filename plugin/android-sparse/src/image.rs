@@ -225,9 +225,10 @@ impl Image for SparseImage {
         if number != 0 {
             return Err(Error::OutOfRange);
         }
-        // A host has called until it was done.
-        while self.step()? != Progress::DONE {}
         let learned = &self.state.borrow().learned;
+        if learned.len() < self.parts.len() {
+            return Err(Error::Io("the image is not walked over yet".into()));
+        }
         let list = self.parts.iter().cloned().zip(learned.iter().cloned()).collect();
         let header = &self.first()?.header;
         let parts = Parts { list, block: header.block, blocks: header.blocks };

@@ -8,7 +8,8 @@ use std::fs;
 use fumehood_android_sparse::AndroidSparse;
 use fumehood_plugin::simulate::Random;
 use fumehood_plugin::{Confidence, Content, Format, Glimpse};
-use support::{Bench, Builder, Set, run};
+use fumehood_test_support::Bench;
+use support::{Builder, Set, by_simg2img};
 
 /// A disk with runs of all kinds, in units of 4 KiB.
 fn sample(units: usize, seed: u64) -> Vec<u8> {
@@ -33,13 +34,12 @@ fn what_img2simg_writes_is_read() {
     for (number, block) in ["4096", "1024", "2048", "65536", "12288"].into_iter().enumerate() {
         let disk = sample(480, number as u64);
         bench.write("disk.raw", &disk);
-        let (from, to) = (bench.path("disk.raw"), bench.path("disk.simg"));
-        run("img2simg", &[&from, &to, block]);
+        bench.run("img2simg", &["disk.raw", "disk.simg", block]);
         let bytes = bench.read("disk.simg");
         let set = Set::single(&bytes);
         assert!(bytes.len() < disk.len(), "{block}: nothing is sparse");
         assert!(set.contents().unwrap() == disk, "{block}");
-        assert!(set.contents().unwrap() == bench.by_simg2img(&["disk.simg"]), "{block}");
+        assert!(set.contents().unwrap() == by_simg2img(&bench, &["disk.simg"]), "{block}");
         let image = set.open().unwrap();
         assert_eq!(image.disk(0).unwrap().check(false).unwrap(), []);
         let granularity = image.disks()[0].granularity;
@@ -55,9 +55,8 @@ fn what_simg2simg_splits_is_put_together() {
     let bench = Bench::new("split");
     let disk = sample(600, 9);
     bench.write("disk.raw", &disk);
-    let stem = bench.path("super.img_sparsechunk");
-    run("img2simg", &[&bench.path("disk.raw"), &bench.path("disk.simg")]);
-    run("simg2simg", &[&bench.path("disk.simg"), &stem, "300000"]);
+    bench.run("img2simg", &["disk.raw", "disk.simg"]);
+    bench.run("simg2simg", &["disk.simg", "super.img_sparsechunk", "300000"]);
     let name = |number: usize| format!("super.img_sparsechunk.{number}");
     let count = (0..).take_while(|n| std::fs::exists(bench.path(&name(*n))).unwrap()).count();
     assert!(count >= 4, "{count}");
@@ -67,13 +66,13 @@ fn what_simg2simg_splits_is_put_together() {
     assert!(set.contents().unwrap() == disk);
     let names: Vec<String> = (0..count).map(name).collect();
     let names: Vec<&str> = names.iter().map(|name| &**name).collect();
-    assert!(bench.by_simg2img(&names) == disk);
+    assert!(by_simg2img(&bench, &names) == disk);
     let image = set.open().unwrap();
     assert!(image.info().details.contains(&("parts".into(), count.to_string())));
     assert_eq!(image.disk(0).unwrap().check(false).unwrap(), []);
     // One part alone is what libsparse makes of it alone.
     let alone = Set::new(&parts[2].0, &parts[2].1, &parts[3..]);
-    assert!(alone.contents().unwrap() == bench.by_simg2img(&[&name(2)]));
+    assert!(alone.contents().unwrap() == by_simg2img(&bench, &[&name(2)]));
     assert_eq!(alone.open().unwrap().info().warnings.len(), 1);
 }
 
@@ -92,10 +91,10 @@ fn chunks_built_by_hand_are_read_as_others_read_them() {
         bench.write("built.simg", &bytes);
         let found = Set::single(&bytes).contents().unwrap();
         assert_eq!(found.len(), 14 * 4096);
-        assert!(found == bench.by_simg2img(&["built.simg"]), "{header}, {chunk_header}");
+        assert!(found == by_simg2img(&bench, &["built.simg"]), "{header}, {chunk_header}");
         if (header, chunk_header) == (28, 12) {
             // 7-Zip knows no others.
-            run("7zz", &["x", "-y", &format!("-o{}", bench.path("7z")), &bench.path("built.simg")]);
+            bench.run("7zz", &["x", "-y", "-o7z", "built.simg"]);
             let mut made = fs::read_dir(bench.path("7z")).unwrap();
             assert!(found == fs::read(made.next().unwrap().unwrap().path()).unwrap());
         }

@@ -7,6 +7,7 @@ mod support;
 use fumehood_plugin::memory::scratch;
 use fumehood_plugin::simulate::Random;
 use fumehood_plugin::{Content, DigestKind, Disk, Error, Extent};
+use fumehood_test_support::damage::{rounds, scatter};
 use support::{Builder, FILL, RAW, SKIP, Set};
 
 fn put(bytes: &mut [u8], at: usize, value: u32) {
@@ -259,8 +260,7 @@ fn no_truncation_breaks_anything() {
 
 #[test]
 fn no_change_of_bytes_breaks_the_contract() {
-    let count = std::env::var("SPARSE_MUTATIONS").ok().and_then(|count| count.parse().ok());
-    let count: u64 = count.unwrap_or(6000);
+    let count = rounds("SPARSE_MUTATIONS", 6000);
     let mut random = Random::new(0x51_3960);
     let images = [
         Builder::new(64).raw(1, 3).fill([1, 2, 3, 4], 5).skip(2).crc(7).raw(2, 9).build(),
@@ -273,18 +273,7 @@ fn no_change_of_bytes_breaks_the_contract() {
             .map(|part| (format!("a_sparsechunk.{part}"), images[(number % 3) as usize].clone()))
             .collect();
         for (_, bytes) in &mut parts {
-            for _ in 0..=random.below(3) {
-                let limit = if random.one_in(2) { 28 } else { bytes.len() as u64 };
-                let at = random.below(limit) as usize;
-                match random.below(3) {
-                    0 => bytes[at] ^= 1 << random.below(8),
-                    1 => bytes[at] = random.next_word() as u8,
-                    _ if at & !3 <= bytes.len() - 4 => {
-                        put(bytes, at & !3, random.next_word() as u32 >> random.below(32));
-                    }
-                    _ => (),
-                }
-            }
+            scatter(&mut random, bytes, 28);
         }
         opened += u64::from(Set::new(&parts[0].0, &parts[0].1, &parts[1..]).survive());
     }

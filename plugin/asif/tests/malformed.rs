@@ -6,6 +6,7 @@ mod support;
 
 use fumehood_plugin::simulate::Random;
 use fumehood_plugin::{Content, Error};
+use fumehood_test_support::damage::rounds;
 use support::{Builder, CHUNK, GROUP, open, put, put32, sample, survive};
 
 #[test]
@@ -122,8 +123,7 @@ fn no_truncation_breaks_anything() {
 
 #[test]
 fn no_change_of_bytes_breaks_the_contract() {
-    let count = std::env::var("ASIF_MUTATIONS").ok().and_then(|count| count.parse().ok());
-    let count: u64 = count.unwrap_or(3000);
+    let count = rounds("ASIF_MUTATIONS", 3000);
     let mut random = Random::new(0xa51f);
     let mut builder = sample();
     builder.list = Some("<plist><key>stable uuid</key><string>x</string></plist>".into());

@@ -3,27 +3,28 @@
 
 mod common;
 
-use common::{Bench, noise};
+use common::{folder, noise, shell};
 use fumehood_plugin::{Contents, DigestKind};
+use fumehood_test_support::Bench;
 
 /// A bench with file systems, and what partclone saves of each as `NAME.pcl`: `sda1.img`
 /// (ext4), `sda2.img` (vfat) and `vg-root.img` (ext4).
 fn bench(name: &str) -> Bench {
     let bench = Bench::new(name);
-    bench.run("mkdir files img");
+    shell(&bench, "mkdir files img");
     for (number, length) in [400_000, 3000, 90_000].into_iter().enumerate() {
         bench.write(&format!("files/{number}"), &noise(length, number as u32));
     }
-    bench.run("truncate -s 4M sda1.img sda2.img vg-root.img");
-    bench.run("mkfs.ext4 -q -F -b 1024 -d files sda1.img");
-    bench.run("mkfs.ext4 -q -F -b 4096 -d files vg-root.img");
-    bench.run("mkfs.vfat sda2.img > log 2>&1");
+    shell(&bench, "truncate -s 4M sda1.img sda2.img vg-root.img");
+    shell(&bench, "mkfs.ext4 -q -F -b 1024 -d files sda1.img");
+    shell(&bench, "mkfs.ext4 -q -F -b 4096 -d files vg-root.img");
+    shell(&bench, "mkfs.vfat sda2.img > log 2>&1");
     // Partclone sleeps more than it works.
     std::thread::scope(|scope| {
         for (name, tool) in [("sda1", "extfs"), ("sda2", "vfat"), ("vg-root", "extfs")] {
             let options = format!("-q -c -F -L log-{name} -s {name}.img -o {name}.pcl");
             let bench = &bench;
-            scope.spawn(move || bench.run(&format!("partclone.{tool} {options}")));
+            scope.spawn(move || shell(bench, &format!("partclone.{tool} {options}")));
         }
     });
     bench
@@ -49,23 +50,24 @@ fn every_compression_and_splitting_restores_what_was_saved() {
             format!("{split}.{ending}."),
             format!("split -a 3 -b 2K - img/sda1.ext4-ptcl-img.{ending}."),
         ] {
-            bench.run(
+            shell(
+                &bench,
                 "rm -f img/*; echo 'sda1 ' > img/parts; echo '/dev/sda1 ext4' > img/dev-fs.list",
             );
-            bench.run(&format!("{pack} < sda1.pcl | {to}"));
-            let folder = bench.folder("img");
+            shell(&bench, &format!("{pack} < sda1.pcl | {to}"));
+            let folder = folder(&bench, "img");
             let opened = folder.open().unwrap();
             let what = format!("{pack} | {to}");
             assert_eq!(opened.warnings(), "", "{what}");
             assert_eq!(opened.names(), ["sda1"], "{what}");
             assert_eq!(opened.image.disks()[0].contents, Contents::File);
             bench.write("found", &opened.contents("sda1"));
-            bench.run(&format!("{unpack} < found > found.pcl"));
+            shell(&bench, &format!("{unpack} < found > found.pcl"));
             assert!(bench.read("found.pcl") == saved, "{what}");
         }
     }
-    bench.run("partclone.restore -q -W -C -L log -s found.pcl -o found.raw");
-    bench.run("e2fsck -fn found.raw > log; debugfs -R 'cat 1' found.raw > file 2> log");
+    shell(&bench, "partclone.restore -q -W -C -L log -s found.pcl -o found.raw");
+    shell(&bench, "e2fsck -fn found.raw > log; debugfs -R 'cat 1' found.raw > file 2> log");
     assert!(bench.read("file") == noise(3000, 1));
 }
 
@@ -73,7 +75,8 @@ fn every_compression_and_splitting_restores_what_was_saved() {
 fn a_disk_with_volumes_and_swap_is_found_whole() {
     let bench = bench("disk");
     bench.write("sda5.img", &noise(300_000, 9));
-    bench.run(
+    shell(
+        &bench,
         "cd img; echo sda > disk; echo sda1 sda2 sda5 sda6 > parts
         gzip -c < ../sda1.pcl | split -a 2 -b 30kB - sda1.ext4-ptcl-img.gz.
         gzip -c < ../sda2.pcl | split -a 2 -b 30kB - sda2.vfat-ptcl-img.gz.
@@ -91,12 +94,12 @@ fn a_disk_with_volumes_and_swap_is_found_whole() {
             | sfdisk -q table; sfdisk -d table | sed 's,^table,/dev/sda,' > sda-pt.sf; rm table
         md5sum * > MD5SUMS",
     );
-    let opened = bench.folder("img").open().unwrap();
+    let opened = folder(&bench, "img").open().unwrap();
     assert_eq!(opened.warnings(), "");
     assert_eq!(opened.names(), ["sda1", "sda2", "sda5", "vg-root"]);
     for (name, saved) in [("sda1", "pcl"), ("sda2", "pcl"), ("sda5", "img"), ("vg-root", "pcl")] {
         bench.write("found.gz", &opened.contents(name));
-        bench.run("gzip -dc found.gz > found");
+        shell(&bench, "gzip -dc found.gz > found");
         assert!(bench.read("found") == bench.read(&format!("{name}.{saved}")), "{name}");
     }
     let details = |name: &str| opened.details(name).join(" ");
@@ -119,34 +122,41 @@ fn a_disk_with_volumes_and_swap_is_found_whole() {
 #[test]
 fn bytes_of_a_partition_are_a_volume() {
     let bench = bench("dd");
-    bench.run(
+    shell(
+        &bench,
         "echo sda1 > img/parts
         partclone.dd -q -L log -s sda1.img -o - | split -a 2 -b 1MB - img/sda1.dd-ptcl-img.uncomp.
         md5sum < sda1.img > sums",
     );
-    let opened = bench.folder("img").open().unwrap();
+    let opened = folder(&bench, "img").open().unwrap();
     assert_eq!(opened.image.disks()[0].contents, Contents::Volume);
     assert!(opened.contents("sda1") == bench.read("sda1.img"));
     // Older ones, with and without compression, told apart by their first bytes.
     for (pack, contents) in [("cat", Contents::Volume), ("gzip -c", Contents::File)] {
-        bench.run(&format!("rm img/sda1*; {pack} < sda1.img | split -b 1MB - img/sda1.dd-img."));
-        let opened = bench.folder("img").open().unwrap();
+        shell(
+            &bench,
+            &format!("rm img/sda1*; {pack} < sda1.img | split -b 1MB - img/sda1.dd-img."),
+        );
+        let opened = folder(&bench, "img").open().unwrap();
         assert_eq!(opened.image.disks()[0].contents, contents);
-        bench.run(&format!("{pack} < sda1.img > expected"));
+        shell(&bench, &format!("{pack} < sda1.img > expected"));
         assert!(opened.contents("sda1") == bench.read("expected"));
     }
-    bench.run("rm img/sda1*; lzop -c sda1.pcl > img/sda1.ext3-img; cp img/sda1.ext3-img expected");
-    let opened = bench.folder("img").open().unwrap();
+    shell(
+        &bench,
+        "rm img/sda1*; lzop -c sda1.pcl > img/sda1.ext3-img; cp img/sda1.ext3-img expected",
+    );
+    let opened = folder(&bench, "img").open().unwrap();
     assert!(opened.contents("sda1") == bench.read("expected"));
 }
 
 #[test]
 fn digests_are_those_of_a_file_that_is_whole() {
     let bench = bench("sums");
-    bench.run("cd img; echo sda1 > parts; zstd -c ../sda1.pcl > sda1.ext4-ptcl-img.zst");
-    bench.run("cd img; md5sum * > M; sha1sum p* s* > S; b2sum p* s* > B2SUMS; mv M MD5SUMS");
-    bench.run("cd img; mv S SHA1SUMS; md5sum sda1* | head -c 32 > ../md5");
-    let opened = bench.folder("img").open().unwrap();
+    shell(&bench, "cd img; echo sda1 > parts; zstd -c ../sda1.pcl > sda1.ext4-ptcl-img.zst");
+    shell(&bench, "cd img; md5sum * > M; sha1sum p* s* > S; b2sum p* s* > B2SUMS; mv M MD5SUMS");
+    shell(&bench, "cd img; mv S SHA1SUMS; md5sum sda1* | head -c 32 > ../md5");
+    let opened = folder(&bench, "img").open().unwrap();
     let digests = opened.image.disks().remove(0).digests;
     let kinds: Vec<DigestKind> = digests.iter().map(|digest| digest.kind).collect();
     assert_eq!(kinds, [DigestKind::Md5, DigestKind::Sha1]);

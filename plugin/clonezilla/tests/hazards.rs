@@ -2,11 +2,12 @@
 
 mod common;
 
-use common::{Folder, noise, prepare};
+use common::{Folder, noise};
 use fumehood_clonezilla::Clonezilla;
 use fumehood_plugin::memory::check_answer;
 use fumehood_plugin::simulate::Random;
 use fumehood_plugin::{Access, Confidence, Contents, Error, Format, Glimpse, OpenOptions};
+use fumehood_test_support::prepare;
 
 const GZIP: &[u8] = b"\x1f\x8b\x08\0\0\0\0\0\0\x03 and more";
 

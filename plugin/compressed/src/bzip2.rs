@@ -2,30 +2,16 @@
 
 use alloc::vec::Vec;
 
+use fumehood_plugin::bzip2::{Bits, Block, Next};
 use fumehood_plugin::{Error, Result, SourceHandle};
 
-use crate::bzip2_block::{Bits, Block};
 use crate::checksum::{CRC32_BZIP2, Digest32};
-use crate::feed::Feed;
 use crate::index_writer::IndexWriter;
 use crate::survey::{STEP_DECODED, Survey};
 use crate::unpack::Unpack;
 
-/// Begins a block.
-const BLOCK: [u32; 2] = [0x31_4159, 0x26_5359];
-/// Ends a stream.
-const END: [u32; 2] = [0x17_7245, 0x38_5090];
-/// Bytes before runs of a block, times the level.
-const UNIT: usize = 100_000;
 /// Decoded at once.
 const CHUNK: usize = 64 << 10;
-
-/// Whether a stream begins here.
-pub fn is_bzip2(head: &[u8]) -> bool {
-    let Some([b'B', b'Z', b'h', b'1'..=b'9', behind @ ..]) = head.get(..10) else { return false };
-    let number = behind.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
-    [BLOCK, END].iter().any(|[high, low]| number == u64::from(*high) << 24 | u64::from(*low))
-}
 
 /// A walk over the streams.
 pub struct Bzip2Survey {
@@ -49,7 +35,7 @@ struct Open {
 impl Bzip2Survey {
     /// At the beginning of `main`.
     pub fn new(main: &SourceHandle) -> Self {
-        let bits = Bits::new(Feed::new(main.clone(), 0, main.size()));
+        let bits = Bits::new(main.clone());
         Self { bits, limit: None, sum: 0, block: None, unpack: Unpack::default() }
     }
 
@@ -61,12 +47,7 @@ impl Bzip2Survey {
             self.unpack.write(index)?;
             return Ok(true);
         }
-        let magic = match left {
-            0..4 => 0,
-            _ => self.bits.take(32)?,
-        };
-        let level = (magic & 0xff).wrapping_sub(u32::from(b'0'));
-        if magic >> 8 != 0x42_5a68 || !(1..=9).contains(&level) {
+        let Some(limit) = self.bits.begin_stream()? else {
             if first {
                 return Err(Error::Unrecognised);
             }
@@ -74,9 +55,9 @@ impl Bzip2Survey {
             index.summary.trailing += left;
             self.unpack.write(index)?;
             return Ok(true);
-        }
+        };
         index.summary.parts += 1;
-        self.limit = Some(level as usize * UNIT);
+        self.limit = Some(limit);
         self.sum = 0;
         Ok(false)
     }
@@ -84,23 +65,17 @@ impl Bzip2Survey {
     /// Begins a block, or ends the stream.
     fn next(&mut self, limit: usize) -> Result<()> {
         let position = self.bits.position();
-        let mark = [self.bits.take(24)?, self.bits.take(24)?];
-        let expected = self.bits.take(32)?;
-        if mark == END {
-            self.limit = None;
-            self.bits.align();
-            return match expected == self.sum {
-                true => Ok(()),
-                false => Err(self.mismatch(position, "a bzip2 stream", expected, self.sum)),
-            };
+        match self.bits.next_block(limit)? {
+            Next::Block(block, expected) => {
+                self.block = Some(Open { block, sum: CRC32_BZIP2.digest(), expected, position });
+            }
+            Next::End(expected) => {
+                self.limit = None;
+                if expected != self.sum {
+                    return Err(self.mismatch(position, "a bzip2 stream", expected, self.sum));
+                }
+            }
         }
-        if mark != BLOCK {
-            let [high, low] = mark;
-            let what = alloc::format!("expected the next bzip2 block, found {high:06x}{low:06x}");
-            return Err(Error::corrupt(position, what));
-        }
-        let block = Block::read(&mut self.bits, limit)?;
-        self.block = Some(Open { block, sum: CRC32_BZIP2.digest(), expected, position });
         Ok(())
     }
 

@@ -2,8 +2,10 @@
 
 use alloc::string::{String, ToString};
 
+use fumehood_plugin::bzip2::is_bzip2;
+
 use crate::checksum::CRC32;
-use crate::{bzip2, gzip_header, lz4, lzop, zstd_frame};
+use crate::{gzip_header, lz4, lzop, zstd_frame};
 
 /// A container that is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +32,7 @@ impl Kind {
         let kind = match () {
             () if gzip_header::is_gzip(head) => Self::Gzip,
             () if is_xz(head) => Self::Xz,
-            () if bzip2::is_bzip2(head) => Self::Bzip2,
+            () if is_bzip2(head) => Self::Bzip2,
             () if head.starts_with(lzop::MAGIC) => Self::Lzop,
             () if zstd_frame::is_frame(frames) => Self::Zstd,
             () if lz4::is_frame(frames) => Self::Lz4,

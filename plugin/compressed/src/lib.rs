@@ -31,7 +31,6 @@
 extern crate alloc;
 
 mod bzip2;
-mod bzip2_block;
 mod checksum;
 mod feed;
 mod gzip;

@@ -30,14 +30,14 @@ struct Footer {
 
 const FOOTER: u64 = size_of::<Footer>() as u64;
 
-#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, FromBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Plain {
     stored: U32,
     decoded: U32,
 }
 
-#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, FromBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Checked {
     plain: Plain,

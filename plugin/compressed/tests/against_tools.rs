@@ -3,7 +3,8 @@
 
 mod common;
 
-use common::{Bench, File, sample, verify};
+use common::{File, filter, sample, verify};
+use fumehood_test_support::Bench;
 
 const SIZE: usize = 2_500_001;
 
@@ -19,7 +20,7 @@ fn expect(what: &str, counts: [usize; 5], unpacked: bool) {
 fn gzip_of_all_levels() {
     let (bench, plain) = (Bench::new("gzip"), sample(SIZE));
     for level in ["-1", "-6", "-9"] {
-        let packed = bench.filter("gzip", "gzip", &["-c", level], &plain);
+        let packed = filter(&bench, "gzip", &["-c", level], &plain);
         expect(level, verify(level, &packed, &plain), false);
     }
     for options in
@@ -27,11 +28,11 @@ fn gzip_of_all_levels() {
     {
         if options.contains(&"-11") {
             // A minute for the whole.
-            let packed = bench.filter("pigz", "pigz", options, &plain[..100_000]);
+            let packed = filter(&bench, "pigz", options, &plain[..100_000]);
             verify("pigz -11", &packed, &plain[..100_000]);
             continue;
         }
-        let packed = bench.filter("pigz", "pigz", options, &plain);
+        let packed = filter(&bench, "pigz", options, &plain);
         expect(&format!("{options:?}"), verify(&format!("{options:?}"), &packed, &plain), false);
     }
 }
@@ -52,7 +53,7 @@ fn bgzf_is_taken_by_its_blocks() {
     let mut packed: Vec<u8> = plain.chunks(65_280).flat_map(block).collect();
     packed.extend(block(b""));
     let bench = Bench::new("bgzf");
-    assert!(bench.filter("gzip", "gzip", &["-dc"], &packed) == plain, "gzip reads it");
+    assert!(filter(&bench, "gzip", &["-dc"], &packed) == plain, "gzip reads it");
     let counts = verify("bgzf", &packed, &plain);
     assert_eq!(counts[3], plain.len().div_ceil(65_280));
     let bare = File::new("x.bgz", &packed);
@@ -64,7 +65,7 @@ fn bgzf_is_taken_by_its_blocks() {
 fn gzip_tells_the_checksum_of_one_member_and_its_name() {
     let (bench, plain) = (Bench::new("name"), sample(70_000));
     bench.write("disk.img", &plain);
-    let packed = bench.run("gzip", "gzip", &["-c", "disk.img"]);
+    let packed = bench.output("gzip", &["-c", "disk.img"]);
     let file = File::new("other.gz", &packed);
     let (image, _) = file.open().unwrap();
     let digests = &image.disks()[0].digests;
@@ -95,14 +96,14 @@ fn xz_by_its_blocks() {
         &["-0", "-T1", "--block-size=900000", "-C", "none"],
         &["-6", "-T1", "--block-list=1000000,1000000,0"],
     ] {
-        let packed = bench.filter("xz", "xz-utils", &[&["-c"], options].concat(), &plain);
+        let packed = filter(&bench, "xz", &[&["-c"], options].concat(), &plain);
         let counts = verify(&format!("{options:?}"), &packed, &plain);
         assert_eq!(counts[2], 0, "{options:?}");
     }
-    let packed = bench.filter("pixz", "pixz", &["-0", "-t"], &plain);
+    let packed = filter(&bench, "pixz", &["-0", "-t"], &plain);
     assert_eq!(verify("pixz", &packed, &plain)[2], 0);
     // Streams with padding between, and an empty one.
-    let part = |bytes: &[u8]| bench.filter("xz", "xz-utils", &["-c", "-0"], bytes);
+    let part = |bytes: &[u8]| filter(&bench, "xz", &["-c", "-0"], bytes);
     let (first, second) = plain.split_at(SIZE / 3);
     let streams = [part(first), vec![0; 4096], part(b""), part(second), vec![0; 8]].concat();
     expect("streams", verify("streams", &streams, &plain), false);
@@ -111,10 +112,10 @@ fn xz_by_its_blocks() {
 #[test]
 fn xz_filters_are_unpacked() {
     let (bench, plain) = (Bench::new("filters"), sample(1_000_000));
-    for filter in ["--x86", "--arm", "--delta=dist=4", "--powerpc"] {
-        let options = ["-c", "-T1", "--block-size=300000", filter, "--lzma2=preset=0"];
-        let packed = bench.filter("xz", "xz-utils", &options, &plain);
-        expect(filter, verify(filter, &packed, &plain), true);
+    for own in ["--x86", "--arm", "--delta=dist=4", "--powerpc"] {
+        let options = ["-c", "-T1", "--block-size=300000", own, "--lzma2=preset=0"];
+        let packed = filter(&bench, "xz", &options, &plain);
+        expect(own, verify(own, &packed, &plain), true);
     }
 }
 
@@ -123,20 +124,18 @@ fn zstd_by_its_frames() {
     let (bench, plain) = (Bench::new("zstd"), sample(SIZE));
     bench.write("disk", &plain);
     // With its size, from a file; without it, from a pipe.
-    let known = bench.run("zstd", "zstd", &["-q", "-c", "disk"]);
+    let known = bench.output("zstd", &["-q", "-c", "disk"]);
     assert_eq!(verify("known", &known, &plain)[2], 0);
     for options in [&["-c"][..], &["-c", "-19", "--long=24"], &["-c", "--no-check"]] {
         let plain = if options.contains(&"-19") { &plain[..1_000_000] } else { &plain };
-        let packed = bench.filter("zstd", "zstd", options, plain);
+        let packed = filter(&bench, "zstd", options, plain);
         assert_eq!(verify(&format!("{options:?}"), &packed, plain)[2], 0);
     }
-    let parts: Vec<Vec<u8>> = plain
-        .chunks(700_000)
-        .map(|part| bench.filter("zstd", "zstd", &["-c", "-q"], part))
-        .collect();
+    let parts: Vec<Vec<u8>> =
+        plain.chunks(700_000).map(|part| filter(&bench, "zstd", &["-c", "-q"], part)).collect();
     let mut framed = parts.concat();
     expect("frames", verify("frames", &framed, &plain), false);
-    let packed = bench.run("pzstd", "zstd", &["-q", "-c", "-p", "4", "disk"]);
+    let packed = bench.output("pzstd", &["-q", "-c", "-p", "4", "disk"]);
     expect("pzstd", verify("pzstd", &packed, &plain), false);
     // The seekable format, which no tool of the distribution writes.
     let lengths =
@@ -185,16 +184,16 @@ fn lz4_by_its_blocks() {
         &["-B4", "--content-size"],
     ] {
         bench.write("disk", &plain);
-        let packed = bench.run("lz4", "lz4", &[&["-q", "-c"], options, &["disk"]].concat());
+        let packed = bench.output("lz4", &[&["-q", "-c"], options, &["disk"]].concat());
         expect(&format!("{options:?}"), verify(&format!("{options:?}"), &packed, &plain), false);
     }
     for options in [&["-c", "-BD", "-B4"][..], &["-c", "-BD", "-B6"], &["-c", "-BD", "-B5", "-BX"]]
     {
-        let packed = bench.filter("lz4", "lz4", options, &plain);
+        let packed = filter(&bench, "lz4", options, &plain);
         expect(&format!("{options:?}"), verify(&format!("{options:?}"), &packed, &plain), true);
     }
     // Frames of all kinds in a row, with one to skip.
-    let part = |options: &[&str], bytes: &[u8]| bench.filter("lz4", "lz4", options, bytes);
+    let part = |options: &[&str], bytes: &[u8]| filter(&bench, "lz4", options, bytes);
     let (first, rest) = plain.split_at(300_000);
     let (second, third) = rest.split_at(400_000);
     let skip = b"\x53\x2a\x4d\x18\x03\0\0\0abc".to_vec();
@@ -215,7 +214,7 @@ fn lzop_by_its_blocks() {
     for options in [&["-3"][..], &["-9"], &["-1", "-F"], &["--crc32"]] {
         let plain = if options == ["-9"] { &plain[..1_000_000] } else { &plain };
         bench.write("disk", plain);
-        let packed = bench.run("lzop", "lzop", &[&["-c"], options, &["disk"]].concat());
+        let packed = bench.output("lzop", &[&["-c"], options, &["disk"]].concat());
         expect(&format!("{options:?}"), verify(&format!("{options:?}"), &packed, plain), false);
     }
 }
@@ -224,10 +223,10 @@ fn lzop_by_its_blocks() {
 fn bzip2_is_unpacked() {
     let (bench, plain) = (Bench::new("bzip2"), sample(1_000_000));
     for level in ["-1", "-9"] {
-        let packed = bench.filter("bzip2", "bzip2", &["-c", level], &plain);
+        let packed = filter(&bench, "bzip2", &["-c", level], &plain);
         expect(level, verify(level, &packed, &plain), true);
     }
-    let part = |bytes: &[u8]| bench.filter("bzip2", "bzip2", &["-c"], bytes);
+    let part = |bytes: &[u8]| filter(&bench, "bzip2", &["-c"], bytes);
     let (first, second) = plain.split_at(699_999);
     let streams = [part(first), part(b""), part(second)].concat();
     expect("streams", verify("streams", &streams, &plain), true);
@@ -241,8 +240,8 @@ fn long_zeroes_cost_nothing() {
     let bench = Bench::new("zeroes");
     let mut plain = vec![0; 24 << 20];
     plain[12_345_678] = 1;
-    for (tool, package) in [("gzip", "gzip"), ("bzip2", "bzip2")] {
-        let packed = bench.filter(tool, package, &["-c"], &plain);
+    for tool in ["gzip", "bzip2"] {
+        let packed = filter(&bench, tool, &["-c"], &plain);
         let file = File::new("disk.raw.x", &packed);
         let (image, steps) = file.open().unwrap();
         assert!(steps > 1, "{tool}: {steps}");
@@ -259,8 +258,8 @@ fn a_frame_too_long_to_be_decoded_whole_is_unpacked() {
     let mut plain = sample(700_000);
     plain.resize(66 << 20, 0);
     bench.write("disk", &plain);
-    let short = bench.filter("zstd", "zstd", &["-c"], &plain[..100_000]);
-    let long = bench.run("zstd", "zstd", &["-q", "-c", "disk"]);
+    let short = filter(&bench, "zstd", &["-c"], &plain[..100_000]);
+    let long = bench.output("zstd", &["-q", "-c", "disk"]);
     let packed = [short.clone(), long, short].concat();
     let file = File::new("disk.zst", &packed);
     let (image, _) = file.open().unwrap();
@@ -273,15 +272,8 @@ fn a_frame_too_long_to_be_decoded_whole_is_unpacked() {
 #[test]
 fn what_is_empty_is_an_empty_file() {
     let bench = Bench::new("empty");
-    for (tool, package) in [
-        ("gzip", "gzip"),
-        ("xz", "xz-utils"),
-        ("zstd", "zstd"),
-        ("lz4", "lz4"),
-        ("bzip2", "bzip2"),
-        ("lzop", "lzop"),
-    ] {
-        let packed = bench.filter(tool, package, &["-c"], b"");
+    for tool in ["gzip", "xz", "zstd", "lz4", "bzip2", "lzop"] {
+        let packed = filter(&bench, tool, &["-c"], b"");
         let (image, _) = File::new("empty", &packed).open().unwrap();
         assert_eq!(image.disks()[0].size, 0, "{tool}");
         assert!(image.disk(0).unwrap().extents(0, 1).is_err());

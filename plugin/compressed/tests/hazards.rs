@@ -5,31 +5,29 @@ mod common;
 
 use std::rc::Rc;
 
-use common::{Bench, File, sample};
+use common::{File, filter, sample};
 use fumehood_compressed::Compressed;
 use fumehood_plugin::memory::{MemoryHost, MemorySource, check_answer};
 use fumehood_plugin::simulate::{JournalSource, Random};
 use fumehood_plugin::{Content, Error, Format, OpenOptions, Source, SourceHandle};
+use fumehood_test_support::Bench;
 
 /// A small file of each kind: name of the tool, and what it made of `plain`.
 fn all(bench: &Bench, plain: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
-    let cases: [(&str, &str, &[&str]); 11] = [
-        ("gzip", "gzip", &["-c"]),
-        ("pigz", "pigz", &["-c", "-i"]),
-        ("xz", "xz-utils", &["-c", "-0", "--block-size=30000"]),
-        ("xz", "xz-utils", &["-c", "--x86", "--lzma2=preset=0"]),
-        ("zstd", "zstd", &["-c"]),
-        ("zstd", "zstd", &["-c", "-q", "--no-check", "plain"]),
-        ("lz4", "lz4", &["-c", "-B4", "-BX"]),
-        ("lz4", "lz4", &["-c", "-BD", "-B4"]),
-        ("lz4", "lz4", &["-c", "-l"]),
-        ("lzop", "lzop", &["-c", "--crc32"]),
-        ("bzip2", "bzip2", &["-c", "-1"]),
+    let cases: [(&str, &[&str]); 11] = [
+        ("gzip", &["-c"]),
+        ("pigz", &["-c", "-i"]),
+        ("xz", &["-c", "-0", "--block-size=30000"]),
+        ("xz", &["-c", "--x86", "--lzma2=preset=0"]),
+        ("zstd", &["-c"]),
+        ("zstd", &["-c", "-q", "--no-check", "plain"]),
+        ("lz4", &["-c", "-B4", "-BX"]),
+        ("lz4", &["-c", "-BD", "-B4"]),
+        ("lz4", &["-c", "-l"]),
+        ("lzop", &["-c", "--crc32"]),
+        ("bzip2", &["-c", "-1"]),
     ];
-    cases
-        .iter()
-        .map(|(tool, package, options)| (*tool, bench.filter(tool, package, options, plain)))
-        .collect()
+    cases.iter().map(|(tool, options)| (*tool, filter(bench, tool, options, plain))).collect()
 }
 
 /// Opens and walks it; any error may be the answer.
@@ -120,7 +118,7 @@ fn changed_contents_are_found() {
 #[test]
 fn a_block_with_a_wrong_checksum_is_damaged_alone() {
     let (bench, plain) = (Bench::new("block"), sample(600_000));
-    let mut packed = bench.filter("lz4", "lz4", &["-c", "-B4", "-BX"], &plain);
+    let mut packed = filter(&bench, "lz4", &["-c", "-B4", "-BX"], &plain);
     // In the first block, which is noise that no compression made smaller.
     packed[30_000] ^= 1;
     let file = File::new("x.lz4", &packed);
@@ -221,7 +219,7 @@ fn a_scratch_that_came_to_harm_never_gives_other_bytes() {
 #[test]
 fn only_the_harmed_piece_is_refused() {
     let (bench, plain) = (Bench::new("piece"), sample(400_000));
-    let packed = bench.filter("bzip2", "bzip2", &["-c", "-1"], &plain);
+    let packed = filter(&bench, "bzip2", &["-c", "-1"], &plain);
     let file = File::new("x.bz2", &packed);
     let (image, _) = file.open().unwrap();
     let good = file.scratch.bytes();
@@ -238,7 +236,7 @@ fn only_the_harmed_piece_is_refused() {
 #[test]
 fn a_damaged_page_is_told_and_dropped() {
     let (bench, plain) = (Bench::new("page"), sample(300_000));
-    let packed = bench.filter("lzop", "lzop", &["-c"], &plain);
+    let packed = filter(&bench, "lzop", &["-c"], &plain);
     let file = File::new("x.lzo", &packed);
     file.open().unwrap();
     file.scratch.write(4096 + 8, &[0xff; 4]).unwrap();
@@ -252,7 +250,7 @@ fn a_damaged_page_is_told_and_dropped() {
 #[test]
 fn without_room_the_way_out_is_told() {
     let (bench, plain) = (Bench::new("room"), sample(3_000_000));
-    let packed = bench.filter("bzip2", "bzip2", &["-c"], &plain);
+    let packed = filter(&bench, "bzip2", &["-c"], &plain);
     let open = |scratch: Option<SourceHandle>| {
         let main = Rc::new(MemorySource::new(0, "x.bz2", packed.clone()));
         let options = OpenOptions { scratch, ..OpenOptions::read_only() };
@@ -277,7 +275,7 @@ fn without_room_the_way_out_is_told() {
     }
     // What can be entered without help needs no scratch.
     for (tool, options) in [("lz4", &["-c"][..]), ("xz", &["-c", "-0"]), ("zstd", &["-c"])] {
-        let packed = bench.filter(tool, tool, options, &plain);
+        let packed = filter(&bench, tool, options, &plain);
         let file = File::new("x", &packed);
         assert!(file.contents(&*file.open_bare().unwrap()).unwrap() == plain, "{tool}");
     }
@@ -291,20 +289,20 @@ fn refusal(bytes: &[u8]) -> String {
 #[test]
 fn what_is_not_read_is_named() {
     let (bench, plain) = (Bench::new("named"), sample(200_000));
-    let long = bench.filter("zstd", "zstd", &["-c", "--long=27"], &plain);
+    let long = filter(&bench, "zstd", &["-c", "--long=27"], &plain);
     assert!(refusal(&long).contains("128 MiB"), "{}", refusal(&long));
     bench.write("words", &plain[60_000..90_000]);
-    let dictionary = bench.filter("zstd", "zstd", &["-c", "-D", "words"], &plain);
+    let dictionary = filter(&bench, "zstd", &["-c", "-D", "words"], &plain);
     // A file as a dictionary has no number: then only its decoding fails.
     assert!(!refusal(&dictionary).is_empty());
     let filtered = ["-c", "--x86", "--lzma2=preset=0,dict=64MiB"];
-    let filtered = bench.filter("xz", "xz-utils", &filtered, &plain);
+    let filtered = filter(&bench, "xz", &filtered, &plain);
     assert!(refusal(&filtered).contains("64 MiB"));
     let two = ["-c", "--x86", "--delta=dist=2", "--lzma2=preset=0"];
-    assert!(refusal(&bench.filter("xz", "xz-utils", &two, &plain)).contains("filter"));
+    assert!(refusal(&filter(&bench, "xz", &two, &plain)).contains("filter"));
     bench.write("a", b"one");
     bench.write("b", b"two");
-    let archive = bench.run("lzop", "lzop", &["-c", "a", "b"]);
+    let archive = bench.output("lzop", &["-c", "a", "b"]);
     assert!(refusal(&archive).contains("several files"), "{}", refusal(&archive));
     let mut numbered = b"\x28\xb5\x2f\xfd\x21\x07\x01\x09\0\0a".to_vec();
     assert!(refusal(&numbered).contains("dictionary 7"));

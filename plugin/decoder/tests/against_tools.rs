@@ -5,7 +5,8 @@ mod support;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use fumehood_decoder::{Decoder, Failure};
-use support::{Noise, filter, lzop_blocks, sample};
+use fumehood_test_support::tool::filter;
+use support::{Noise, lzop_blocks, sample};
 
 type Codec = fn(&mut Decoder, usize, usize) -> Result<usize, Failure>;
 

@@ -3,10 +3,10 @@
 //! decode to is the host's to compare.
 
 use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use crc::{CRC_32_ISO_HDLC, Crc, Table};
+use fumehood_plugin::findings::Findings;
 use fumehood_plugin::read::read_bytes;
 use fumehood_plugin::{Content, Finding, Result};
 
@@ -15,8 +15,6 @@ use crate::image::Udif;
 use crate::runs::Kind;
 use crate::trailer::Checksum;
 
-/// Findings an answer has at most, so that a hostile image cannot exhaust memory.
-const MOST_FINDINGS: usize = 4096;
 /// A longer data fork is not compared with its checksum: that takes longer than a call
 /// may. Every run has a checksum of its own, its table's.
 const MOST_DATA: u64 = 256 << 20;
@@ -24,31 +22,6 @@ const MOST_DATA: u64 = 256 << 20;
 const STEP: u64 = 4 << 20;
 
 const CRC: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISO_HDLC);
-
-#[derive(Default)]
-struct Findings {
-    list: Vec<Finding>,
-    left_out: u64,
-}
-
-impl Findings {
-    fn add(&mut self, sector: u64, what: String) {
-        if self.list.len() < MOST_FINDINGS {
-            let offset = sector.saturating_mul(SECTOR);
-            self.list.push(Finding { offset, what, repaired: false });
-        } else {
-            self.left_out += 1;
-        }
-    }
-
-    fn finish(mut self) -> Vec<Finding> {
-        if self.left_out > 0 {
-            let what = format!("{} further findings are left out", self.left_out);
-            self.list.push(Finding { offset: 0, what, repaired: false });
-        }
-        self.list
-    }
-}
 
 /// Checks all of an image that is not payload.
 ///
@@ -63,13 +36,18 @@ pub fn check(udif: &Udif) -> Result<Vec<Finding>> {
     Ok(findings.finish())
 }
 
+/// Where a sector begins on the disk.
+fn offset(sector: u64) -> u64 {
+    sector.saturating_mul(SECTOR)
+}
+
 /// Runs that cannot be read, or lie outside of the data fork.
 fn check_runs(udif: &Udif, findings: &mut Findings) {
     let (data, file_size) = (udif.trailer.data, udif.stored_end());
     for run in udif.runs.all() {
         if let Content::Damaged(what) = run.content(file_size) {
             let bytes = run.count.saturating_mul(SECTOR);
-            findings.add(run.first, format!("{bytes} bytes cannot be read: {what}"));
+            findings.add(offset(run.first), format!("{bytes} bytes cannot be read: {what}"));
         } else if matches!(run.kind, Kind::Stored | Kind::Packed(_)) {
             let end = run.offset.saturating_add(run.length);
             if run.offset < data.offset || end > data.offset.saturating_add(data.length) {
@@ -77,7 +55,7 @@ fn check_runs(udif: &Udif, findings: &mut Findings) {
                     "the run of sector {} at {} to {end} lies outside of the data fork",
                     run.first, run.offset
                 );
-                findings.add(run.first, what);
+                findings.add(offset(run.first), what);
             }
         }
     }
@@ -90,7 +68,7 @@ fn check_tables(udif: &Udif, findings: &mut Findings) {
     for (one, next) in places.iter().zip(places.iter().skip(1)) {
         if one.end() > next.first {
             let what = format!("the tables {:?} and {:?} overlap", one.name, next.name);
-            findings.add(next.first, what);
+            findings.add(offset(next.first), what);
         }
     }
     for table in places {
@@ -101,7 +79,7 @@ fn check_tables(udif: &Udif, findings: &mut Findings) {
                 table.end(),
                 udif.sectors
             );
-            findings.add(table.first, what);
+            findings.add(offset(table.first), what);
         }
     }
 }

@@ -33,7 +33,7 @@ struct Map {
     names_offset: U16,
 }
 
-#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, FromBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Type {
     name: [u8; 4],
@@ -41,7 +41,7 @@ struct Type {
     list_offset: U16,
 }
 
-#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, FromBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Reference {
     id: U16,

@@ -4,15 +4,9 @@ mod support;
 
 use fumehood_plugin::memory::check_answer;
 use fumehood_plugin::{Contents, DigestKind};
+use fumehood_test_support::Bench;
 use support::udif::{ADC, BZIP2, COMMENT, IGNORE, Image, LZFSE, RAW, Run, XZ, ZLIB};
-use support::{Bench, crc32, open, read_all, read_part, run, sample, set, seven_zip};
-
-/// What QEMU makes of an image.
-fn qemu(bench: &Bench, image: &str) -> Vec<u8> {
-    let (from, to) = (bench.text(image), bench.text("qemu.raw"));
-    run("qemu-img", &["convert", "-f", "dmg", "-O", "raw", &from, &to]);
-    bench.read("qemu.raw")
-}
+use support::{crc32, open, read_all, read_part, sample, set, seven_zip};
 
 #[test]
 fn every_codec_reads_as_others_read_it() {
@@ -32,7 +26,10 @@ fn every_codec_reads_as_others_read_it() {
             bench.write("disk.dmg", &bytes);
             assert!(read_all(&bytes).unwrap() == disk, "{variant} {length} {fork}");
             if [RAW, ZLIB].contains(&kind) {
-                assert!(qemu(&bench, "disk.dmg") == disk, "{variant} {length} {fork}: QEMU");
+                assert!(
+                    bench.qemu_reads("dmg", "disk.dmg") == disk,
+                    "{variant} {length} {fork}: QEMU"
+                );
             }
             // 7-Zip knows no stored blocks of LZFSE.
             if !fork && kind != LZFSE {

@@ -2,14 +2,12 @@
 
 mod support;
 
-use std::rc::Rc;
-
 use fumehood_dmg::Dmg;
-use fumehood_plugin::memory::{MemoryHost, MemorySource, check_answer};
+use fumehood_plugin::memory::check_answer;
 use fumehood_plugin::simulate::Random;
-use fumehood_plugin::{Confidence, Content, Error, Format, Glimpse, OpenOptions, SourceHandle};
+use fumehood_plugin::{Confidence, Content, Error, Format, Glimpse};
 use support::udif::{BZIP2, IGNORE, Image, RAW, ZERO, ZLIB};
-use support::{open, read_all, refusal, sample};
+use support::{open, open_set, read_all, refusal, sample, set};
 
 fn image() -> Image {
     Image::of(&sample(200), ZLIB, 64)
@@ -237,21 +235,12 @@ fn checksums_over_tables_and_fork_are_compared() {
 
 /// Opens, looks at all, and reads as far as it can.
 fn explore(bytes: Vec<u8>) {
-    let main: SourceHandle = Rc::new(MemorySource::new(0, "disk.dmg", bytes.clone()));
-    let host = Rc::new(MemoryHost::new());
-    let Ok(image) = Dmg::open(main, host, OpenOptions::read_only()) else { return };
+    let sources = set("disk.dmg", &bytes, &[]);
+    let Ok(image) = open_set(&sources) else { return };
     let _ = (image.info(), image.document("resources.plist"));
     let size = image.disks()[0].size;
     let mut disk = image.disk(0).unwrap();
-    let mut at = 0;
-    for _ in 0..64 {
-        if at >= size {
-            break;
-        }
-        let extents = disk.extents(at, 1 << 40).unwrap();
-        check_answer(&extents, at, size).unwrap();
-        at = extents.last().unwrap().end();
-    }
+    sources.walk(&mut *disk, size, 1 << 40, 64).unwrap();
     let _ = disk.check(false).unwrap();
     if size < 1 << 16 {
         let _ = read_all(&bytes);

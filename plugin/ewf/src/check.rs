@@ -7,9 +7,9 @@
 //! disk where a section was met. File names and offsets in files are in the text.
 
 use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
 
+use fumehood_plugin::findings::Findings;
 use fumehood_plugin::{Content, Disk, Error, Finding, Result, Source};
 
 use crate::evidence::Evidence;
@@ -18,34 +18,8 @@ use crate::map::ChunkMap;
 use crate::sealed::verify_long;
 use crate::table::{Layout, Table, TableCopy};
 
-/// Findings an answer has at most, so that a hostile image cannot exhaust memory.
-const MOST_FINDINGS: usize = 4096;
 /// Bytes of the disk asked for at once.
 const WINDOW: u64 = 1 << 30;
-
-#[derive(Default)]
-struct Findings {
-    list: Vec<Finding>,
-    left_out: u64,
-}
-
-impl Findings {
-    fn add(&mut self, offset: u64, what: String) {
-        if self.list.len() < MOST_FINDINGS {
-            self.list.push(Finding { offset, what, repaired: false });
-        } else {
-            self.left_out += 1;
-        }
-    }
-
-    fn finish(mut self) -> Vec<Finding> {
-        if self.left_out > 0 {
-            let what = format!("{} further findings are left out", self.left_out);
-            self.list.push(Finding { offset: 0, what, repaired: false });
-        }
-        self.list
-    }
-}
 
 /// Checks all of a set that is not payload.
 ///

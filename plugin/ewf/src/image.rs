@@ -7,13 +7,13 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
+use fumehood_plugin::text::{brief, harmless};
 use fumehood_plugin::{Disk, DiskInfo, Error, Image, ImageInfo, Result};
 
 use crate::evidence::Evidence;
 use crate::map::ChunkMap;
 use crate::media::{Origin, hex};
 use crate::notes::{Field, Notes};
-use crate::text::{brief, harmless};
 use crate::texts::TextKind;
 
 /// The merged, readable case notes.

@@ -8,8 +8,10 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 
+use fumehood_plugin::text::harmless;
+
 use crate::object::values;
-use crate::text::{date, harmless};
+use crate::text::date;
 
 /// A value of the case notes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,11 +1,10 @@
-//! Text out of an image: character sets, dates, and making it fit to show.
+//! Text out of an image: character sets, and the dates of case notes.
 
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-/// The most characters of one value that a detail shows.
-const SHOWN: usize = 256;
+use fumehood_plugin::text::{self, harmless};
 
 /// UTF-16 with a byte order mark, little-endian without one.
 pub fn utf16(bytes: &[u8]) -> String {
@@ -31,68 +30,20 @@ pub fn narrow(bytes: &[u8]) -> String {
     }
 }
 
-/// `text` without what could disturb a terminal or a reader: control characters,
-/// and marks that reorder the line.
-pub fn harmless(text: &str) -> String {
-    let replace = |character: char| match character {
-        '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => ' ',
-        control if control.is_control() => ' ',
-        other => other,
-    };
-    text.chars().map(replace).collect()
-}
-
-/// The same, cut to the length of a detail.
-pub fn brief(text: &str) -> String {
-    let text = harmless(text);
-    match text.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text,
-    }
-}
-
 /// A date of the case notes: seconds since 1970, or six numbers of local time.
 /// Anything else stays as it is.
-pub fn date(text: &str) -> String {
-    if let Ok(seconds) = text.parse::<u64>() {
-        return since_1970(seconds).unwrap_or_else(|| harmless(text));
+pub fn date(recorded: &str) -> String {
+    if let Ok(seconds) = recorded.parse::<u64>() {
+        return text::date(seconds).unwrap_or_else(|| harmless(recorded));
     }
     let numbers: Option<Vec<u32>> =
-        text.split_ascii_whitespace().map(|number| number.parse().ok()).collect();
+        recorded.split_ascii_whitespace().map(|number| number.parse().ok()).collect();
     match numbers.as_deref() {
         Some(&[year, month, day, hour, minute, second]) => {
             format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} (local time)")
         }
-        _ => harmless(text),
+        _ => harmless(recorded),
     }
-}
-
-/// Years that still make a readable date.
-const LAST_SECOND: u64 = 253_402_300_799;
-
-fn since_1970(seconds: u64) -> Option<String> {
-    if seconds > LAST_SECOND {
-        return None;
-    }
-    let (mut days, second) = (seconds / 86_400, seconds % 86_400);
-    let leap =
-        |year: u64| year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400);
-    let mut year = 1970;
-    while days >= 365 + u64::from(leap(year)) {
-        days -= 365 + u64::from(leap(year));
-        year += 1;
-    }
-    let february = 28 + u64::from(leap(year));
-    let mut month = 1;
-    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
-        if days < length {
-            break;
-        }
-        days -= length;
-        month += 1;
-    }
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    Some(format!("{year:04}-{month:02}-{:02} {hour:02}:{minute:02}:{second:02} UTC", days + 1))
 }
 
 #[cfg(test)]
@@ -111,11 +62,9 @@ mod tests {
     }
 
     #[test]
-    fn text_is_decoded_and_made_harmless() {
+    fn text_is_decoded() {
         assert_eq!(utf16(b"\xff\xfea\0\xe4\0"), "aä");
         assert_eq!(utf16(b"\xfe\xff\0a\xd8\0"), "a\u{fffd}");
         assert_eq!(narrow(b"a\xe4"), "aä");
-        assert_eq!(harmless("a\u{1b}[31m\u{202e}b\n\u{9b}"), "a [31m b  ");
-        assert_eq!(brief(&"ä".repeat(300)).chars().count(), SHOWN + 1);
     }
 }

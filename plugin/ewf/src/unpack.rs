@@ -33,8 +33,9 @@ pub fn unpack(
         Method::Zlib => inflate_all(source, offset, length, limit),
         Method::Bzip2 => {
             let bytes = read_bytes(source, offset, length, "bzip2 stream")?;
-            bunzip2::decode(&bytes, usize::try_from(limit).unwrap_or(usize::MAX)).map_err(|what| {
-                Error::corrupt_in(source.id(), offset, format!("bzip2 stream {what}"))
+            let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+            bunzip2::decode(bytes, limit).map_err(|error| {
+                Error::corrupt_in(source.id(), offset, format!("bzip2 stream: {error}"))
             })
         }
     }

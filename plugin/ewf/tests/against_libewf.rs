@@ -6,8 +6,8 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use common::{Files, Numbers, Set, load, md5, sample, survive};
-use fumehood_plugin::{DigestKind, Error};
+use common::{Files, Numbers, Set, compare, load, sample, survive};
+use fumehood_plugin::Error;
 
 const CHUNK: u64 = 32768;
 
@@ -47,18 +47,6 @@ impl Drop for Workshop {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.folder);
     }
-}
-
-fn compare(files: &Files, bytes: &[u8], what: &str) {
-    let set = Set::new(files);
-    let (info, found) = set.contents().unwrap_or_else(|error| panic!("{what}: {error}"));
-    assert_eq!(info.size, bytes.len() as u64, "{what}");
-    assert!(found == bytes, "{what}: contents differ");
-    let stored = info.digests.iter().find(|digest| digest.kind == DigestKind::Md5);
-    assert_eq!(stored.map(|digest| digest.value.clone()), Some(md5(bytes)), "{what}");
-    let image = set.open().unwrap();
-    assert_eq!(image.info().warnings, [""; 0], "{what}");
-    assert_eq!(image.disk(0).unwrap().check(false), Ok(vec![]), "{what}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::second::{Builder, Chunk, DONE, ERRORS, MD5, SHA1, errors, seal, single, split};
-use common::{Files, Numbers, Set, load, md5, sample};
+use common::{Files, Numbers, Set, compare, load, md5, sample};
 use fumehood_plugin::DigestKind;
 
 /// Made by ewfacquire 20260924 out of [`kept_contents`]: `-f encase7-v2 -c best -b 16
@@ -35,18 +35,6 @@ fn kept_contents() -> Vec<u8> {
     let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
     bytes.extend((0..5 * 512).map(|_| numbers.below(256) as u8));
     bytes
-}
-
-fn compare(files: &Files, bytes: &[u8], what: &str) {
-    let set = Set::new(files);
-    let (info, found) = set.contents().unwrap_or_else(|error| panic!("{what}: {error}"));
-    assert_eq!(info.size, bytes.len() as u64, "{what}");
-    assert!(found == bytes, "{what}: contents differ");
-    let stored = info.digests.iter().find(|digest| digest.kind == DigestKind::Md5);
-    assert_eq!(stored.map(|digest| digest.value.clone()), Some(md5(bytes)), "{what}");
-    let image = set.open().unwrap();
-    assert_eq!(image.info().warnings, [""; 0], "{what}");
-    assert_eq!(image.disk(0).unwrap().check(false), Ok(vec![]), "{what}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use fumehood_plugin::read::{read_struct, read_table};
 use fumehood_plugin::{Error, Result, SourceHandle};
 use zerocopy::little_endian::U32;
-use zerocopy::{FromBytes, Immutable, KnownLayout};
+use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use crate::element::{DeltaElement, Element};
 use crate::layout::Layout;
@@ -31,7 +31,7 @@ impl Table {
     /// What the source answers.
     pub fn read<T>(&self, first: u32, count: u32) -> Result<Vec<T>>
     where
-        T: FromBytes + KnownLayout + Immutable,
+        T: FromBytes + KnownLayout + Immutable + Unaligned + Clone,
     {
         let count = count.min(self.count.saturating_sub(first));
         if count == 0 {

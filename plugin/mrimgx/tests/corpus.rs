@@ -4,37 +4,16 @@
 
 mod support;
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
 use fumehood_plugin::simulate::Random;
 use fumehood_plugin::{Confidence, Content, Format, Glimpse};
+use fumehood_test_support::corpus::sample;
+use fumehood_test_support::tool::sha256;
 use support::{Set, survive};
 
 const NAME: &str = "2394E9AA621DDC3A-00-00.mrimgx";
 
-fn corpus() -> Option<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus");
-    let named = std::env::var_os("FUMEHOOD_CORPUS").map(PathBuf::from);
-    named.or(Some(root)).map(|folder| folder.join("mrimgx")).filter(|folder| folder.is_dir())
-}
-
 fn load() -> Option<Vec<u8>> {
-    let Some(corpus) = corpus() else {
-        println!("skipped: there is no collection of images; name one with FUMEHOOD_CORPUS");
-        return None;
-    };
-    let output = Command::new("xz").arg("-dc").arg(corpus.join(format!("{NAME}.xz"))).output();
-    Some(output.expect("xz is there: tests/run installs what the tests need").stdout)
-}
-
-fn hash(bytes: &[u8]) -> String {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mrimgx-blocks");
-    fs::write(&path, bytes).unwrap();
-    let told = Command::new("sha256sum").arg(&path).output().unwrap().stdout;
-    fs::remove_file(&path).unwrap();
-    String::from_utf8(told).unwrap().split(' ').next().unwrap().into()
+    sample("mrimgx", &format!("{NAME}.xz"))
 }
 
 #[test]
@@ -55,7 +34,7 @@ fn the_demonstration_image_holds_what_is_known_of_it() {
             at = extent.end();
             if let Content::Encoded(encoded) = extent.content {
                 assert!(extent.offset >= 16 << 20 && extent.offset.is_multiple_of(65536));
-                let stored = set.source(0).unwrap();
+                let stored = set.sources.find(0).unwrap();
                 let stored = stored.read(encoded.offset, encoded.stored_length as usize).unwrap();
                 blocks.extend(set.decode(&encoded, &stored).unwrap());
                 count += 1;
@@ -64,7 +43,7 @@ fn the_demonstration_image_holds_what_is_known_of_it() {
     }
     assert_eq!(count, 1608);
     let expected = "e082780f05898bbbd18ce184749e77ef54363dd95ec99b8e10503da397fb22b4";
-    assert_eq!(hash(&blocks), expected);
+    assert_eq!(sha256(&blocks), expected);
     // The partition table at the beginning, its copy at the end, and the boot sector.
     let first = set.read_range(&mut *disk, size, 0, 32256).unwrap();
     assert_eq!(&first[510..520], b"\x55\xaaEFI PART");

@@ -13,6 +13,7 @@ use fumehood_plugin::simulate::Random;
 use fumehood_plugin::{
     Access, Confidence, Content, Error, Format, Glimpse, Host, Level, OpenOptions, SourceHandle,
 };
+use fumehood_test_support::damage::rounds;
 use support::writer::{Disk, Index, Lock, Writer, expected, name, plain_disk};
 use support::{Set, survive};
 
@@ -434,7 +435,7 @@ fn cut_images_end_in_errors() {
 
 #[test]
 fn random_changes_never_break_the_contract() {
-    let times = std::env::var("MRIMGX_MUTATIONS").map_or(2000, |times| times.parse().unwrap());
+    let times = rounds("MRIMGX_MUTATIONS", 2000);
     let mut disk = plain_disk(16384);
     disk.partitions[0].bytes[..9000].fill(0);
     disk.partitions[0].reserved = 4096;
@@ -460,7 +461,7 @@ fn random_changes_never_break_the_contract() {
                 _ => [0, 0xff][random.below(2) as usize],
             };
         }
-        opened += usize::from(survive(&Set::new(&files)));
+        opened += u64::from(survive(&Set::new(&files)));
     }
     assert!(opened > times / 10, "{opened} of {times} opened");
 }

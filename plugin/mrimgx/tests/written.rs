@@ -32,7 +32,7 @@ fn images_read_back_plain_compressed_and_encrypted() {
                 assert!(set.read(0).unwrap() == expected(&disk), "{block} {compressed}");
                 let mut map = image.disk(0).unwrap();
                 assert_eq!(map.check(false), Ok(vec![]));
-                assert_eq!(set.host.secrets().len() / 2, usize::from(lock.is_some()));
+                assert_eq!(set.sources.host.secrets().len() / 2, usize::from(lock.is_some()));
                 // Zeroes were not stored.
                 let last = map.extents((256 << 10) + (512 << 10) - 65536, 1).unwrap();
                 assert_eq!(last[0].content, Content::Zero);
@@ -282,7 +282,7 @@ fn the_password_is_asked_for_and_proved() {
     assert!(matches!(Set::new(&files).open(), Err(Error::NeedsKey(_))));
     let wrong = Set::new(&files).with_password("word");
     assert!(matches!(wrong.open(), Err(Error::NeedsKey(what)) if what.contains("wrong")));
-    assert!(wrong.host.secrets().is_empty());
+    assert!(wrong.sources.host.secrets().is_empty());
 }
 
 /// A GPT disk of 8 MiB with two partitions, one of them backed up; and its backup table.

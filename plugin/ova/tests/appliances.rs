@@ -2,9 +2,10 @@
 
 mod common;
 
-use common::{Bench, archive, contents, file, member, open, ovf, refusal, simple};
+use common::{archive, contents, file, member, open, ovf, refusal, simple, tar};
 use fumehood_ova::Ova;
 use fumehood_plugin::{Confidence, Contents, DigestKind, Format, Glimpse};
+use fumehood_test_support::Bench;
 use sha2::Digest;
 
 fn probe(name: &str, bytes: &[u8]) -> Confidence {
@@ -43,7 +44,7 @@ fn disks_of_every_tar_format_are_mapped_in_place() {
         if matches!(format, "ustar" | "v7") {
             continue; // Neither has room for the name; both follow below.
         }
-        let packed = bench.tar(&["--format", format], &names);
+        let packed = tar(&bench, &["--format", format], &names);
         let image = open(&packed).unwrap_or_else(|error| panic!("{format}: {error}"));
         assert_eq!(probe("x", &packed), Confidence::Certain, "{format}");
         let disks = image.disks();
@@ -69,12 +70,12 @@ fn disks_of_every_tar_format_are_mapped_in_place() {
     }
     bench.write("vm.ovf", &simple("vm-disk1.vmdk"));
     for format in ["ustar", "v7"] {
-        let packed = bench.tar(&["--format", format], &["./vm.ovf", "./vm-disk1.vmdk"]);
+        let packed = tar(&bench, &["--format", format], &["./vm.ovf", "./vm-disk1.vmdk"]);
         let image = open(&packed).unwrap();
         assert!(contents(&packed, &*image, 0) == first, "{format}");
     }
     // Another order, which only the name or a look further tells.
-    let packed = bench.tar(&[], &["vm-disk1.vmdk", "vm.ovf"]);
+    let packed = tar(&bench, &[], &["vm-disk1.vmdk", "vm.ovf"]);
     assert!(contents(&packed, &*open(&packed).unwrap(), 0) == first);
     assert_eq!(probe("vm.ova", &packed), Confidence::Certain);
 }

@@ -5,30 +5,24 @@
 mod support;
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use fumehood_parallels::Parallels;
 use fumehood_plugin::{Confidence, Content, Format};
-use support::{Bench, Hds, Set, glimpse, run};
+use fumehood_test_support::Bench;
+use fumehood_test_support::corpus::{corpus, unpacked};
+use fumehood_test_support::tool::sha256;
+use support::{Hds, Set, glimpse};
 
 #[test]
 fn what_qemu_writes_is_read() {
     let bench = Bench::new("qemu");
     for (cluster, size) in [("1M", "9M"), ("64k", "3500k"), ("4k", "513k"), ("512", "100k")] {
-        let path = bench.path("disk.hds");
-        let options = format!("cluster_size={cluster}");
-        run("qemu-img", &["create", "-q", "-f", "parallels", "-o", &options, &path, size]);
+        let options = ["-o", &format!("cluster_size={cluster}"), size];
         let writes = ["write -P 1 0 5k", "write -P 2 70k 9k", "write -P 3 66k 2k"];
-        let mut arguments = vec!["-f", "parallels"];
-        writes.iter().for_each(|write| arguments.extend(["-c", write]));
-        arguments.push(&path);
-        let said = run("qemu-io", &arguments);
-        assert!(!said.contains("failed"), "{said}");
-        let bytes = bench.read("disk.hds");
+        let bytes = bench.made_by_qemu("parallels", &options, &writes);
         assert_eq!(Parallels::probe(&glimpse(&bytes)), Confidence::Certain);
         let set = Set::single(&bytes);
-        assert!(set.contents(None).unwrap() == bench.by_qemu(&bytes), "{cluster}");
+        assert!(set.contents(None).unwrap() == bench.by_qemu("parallels", &bytes), "{cluster}");
         let image = set.open().unwrap();
         assert!(image.info().warnings.is_empty(), "{:?}", image.info());
         assert_eq!(image.disk(0).unwrap().check(false).unwrap(), []);
@@ -38,10 +32,9 @@ fn what_qemu_writes_is_read() {
 #[test]
 fn a_long_run_of_clusters_is_one_extent() {
     let bench = Bench::new("run");
-    let path = bench.path("disk.hds");
-    run("qemu-img", &["create", "-q", "-f", "parallels", "-o", "cluster_size=4k", &path, "64M"]);
-    run("qemu-io", &["-f", "parallels", "-c", "write -P 7 0 3M", &path]);
-    let image = Set::single(&bench.read("disk.hds")).open().unwrap();
+    let options = ["-o", "cluster_size=4k", "64M"];
+    let bytes = bench.made_by_qemu("parallels", &options, &["write -P 7 0 3M"]);
+    let image = Set::single(&bytes).open().unwrap();
     let extents = image.disk(0).unwrap().extents(0, 64 << 20).unwrap();
     assert_eq!(extents.len(), 2, "{extents:?}");
     assert!(matches!(extents[0].content, Content::Stored(_)) && extents[0].length == 3 << 20);
@@ -60,7 +53,7 @@ fn both_generations_read_as_qemu_reads_them() {
             }
         }
         let bytes = hds.build();
-        let expected = bench.by_qemu(&bytes);
+        let expected = bench.by_qemu("parallels", &bytes);
         assert_eq!(expected.len() as u64, sectors * 512);
         assert!(Set::single(&bytes).contents(None).unwrap() == expected, "{tracks}");
         let mut disk = Set::single(&bytes).open().unwrap().disk(0).unwrap();
@@ -74,7 +67,7 @@ fn the_first_generation_may_end_within_a_cluster() {
     let mut bytes = Hds::new(false, 8, 64).fill(2, 5).fill(4, 6).build();
     bytes.truncate(bytes.len() - 1024);
     let found = Set::single(&bytes).contents(None).unwrap();
-    assert!(found == bench.by_qemu(&bytes));
+    assert!(found == bench.by_qemu("parallels", &bytes));
     // The second does not, and what is lost is said to be lost.
     let mut bytes = Hds::new(true, 8, 64).fill(2, 5).fill(4, 6).build();
     bytes.truncate(bytes.len() - 1024);
@@ -87,50 +80,24 @@ fn the_first_generation_may_end_within_a_cluster() {
     assert_eq!(disk.check(false).unwrap().len(), 1);
 }
 
-fn corpus() -> Option<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus");
-    let named = std::env::var_os("FUMEHOOD_CORPUS").map(PathBuf::from);
-    named.or(Some(root)).map(|folder| folder.join("parallels")).filter(|folder| folder.is_dir())
-}
-
-/// The bytes of an image, unpacked.
-fn load(path: &Path) -> Vec<u8> {
-    let tool = match path.extension().and_then(|extension| extension.to_str()) {
-        Some("gz") => "gzip",
-        Some("bz2") => "bzip2",
-        _ => return fs::read(path).unwrap(),
-    };
-    let output = Command::new(tool).arg("-dc").arg(path).output();
-    output.unwrap_or_else(|_| panic!("{tool} is missing")).stdout
-}
-
-fn hash(bench: &Bench, disk: &[u8]) -> String {
-    fs::write(bench.path("disk.raw"), disk).unwrap();
-    run("sha256sum", &[&bench.path("disk.raw")]).split(' ').next().unwrap().into()
-}
-
 #[test]
 fn images_of_others_hold_what_is_known_of_them() {
-    let Some(corpus) = corpus() else {
-        println!("skipped: there is no collection of images; name one with FUMEHOOD_CORPUS");
-        return;
-    };
-    let bench = Bench::new("corpus");
-    let first = Set::single(&load(&corpus.join("qemu-iotests-parallels-v1.bz2")));
+    let Some(corpus) = corpus("parallels") else { return };
+    let first = Set::single(&unpacked(&corpus.join("qemu-iotests-parallels-v1.bz2")));
     assert_eq!(
-        hash(&bench, &first.contents(None).unwrap()),
+        sha256(&first.contents(None).unwrap()),
         "15faf41ebc93b5f734341cb7a2d909001e3f7306960f9d8bc63894f2a8e5bc45"
     );
     let known = "7906281f7a25f13df78c907d7bc4e9313d9a26fa86386c6e2a737a784fe80b8f";
     let folder = corpus.join("expanding.hdd");
     let name = "expanding.hdd.0.{5fbaabe3-6958-40ff-92a7-860e329aab41}.hds";
-    let image = load(&folder.join(format!("{name}.gz")));
+    let image = unpacked(&folder.join(format!("{name}.gz")));
     let alone = Set::single(&image);
-    assert_eq!(hash(&bench, &alone.contents(None).unwrap()), known);
+    assert_eq!(sha256(&alone.contents(None).unwrap()), known);
     let text = fs::read(folder.join("DiskDescriptor.xml")).unwrap();
     assert_eq!(Parallels::probe(&glimpse(&text)), Confidence::Certain);
     let bundle = Set::new("DiskDescriptor.xml", &text, &[(name.into(), image)]);
-    assert_eq!(hash(&bench, &bundle.contents(None).unwrap()), known);
+    assert_eq!(sha256(&bundle.contents(None).unwrap()), known);
     let opened = bundle.open().unwrap();
     let info = opened.info();
     assert_eq!((info.snapshots.len(), info.warnings.len()), (0, 0), "{info:?}");

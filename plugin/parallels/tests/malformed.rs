@@ -6,6 +6,7 @@ mod support;
 
 use fumehood_plugin::simulate::Random;
 use fumehood_plugin::{Confidence, Content, Error, Format};
+use fumehood_test_support::damage::{rounds, scatter};
 use md5::{Digest, Md5};
 use support::{Hds, NONE, Set, Storage, TOP, descriptor, glimpse};
 
@@ -175,25 +176,9 @@ fn a_large_table_is_read_in_windows() {
     assert_eq!(disk.check(false).unwrap(), []);
 }
 
-fn mutate(random: &mut Random, bytes: &mut [u8], head: u64) {
-    for _ in 0..=random.below(3) {
-        let limit = if random.one_in(2) { head } else { bytes.len() as u64 };
-        let at = random.below(limit) as usize;
-        match random.below(3) {
-            0 => bytes[at] ^= 1 << random.below(8),
-            1 => bytes[at] = random.next_word() as u8,
-            _ if at & !3 <= bytes.len() - 4 => {
-                put(bytes, at & !3, random.next_word() as u32 >> random.below(32));
-            }
-            _ => (),
-        }
-    }
-}
-
 #[test]
 fn no_change_of_bytes_breaks_the_contract() {
-    let count = std::env::var("PARALLELS_MUTATIONS").ok().and_then(|count| count.parse().ok());
-    let count: u64 = count.unwrap_or(4000);
+    let count = rounds("PARALLELS_MUTATIONS", 4000);
     let mut random = Random::new(0x9a_7a11e1);
     let images = [image(false), image(true), extended()];
     let storages =
@@ -202,11 +187,11 @@ fn no_change_of_bytes_breaks_the_contract() {
     let mut opened = 0;
     for number in 0..count {
         let mut bytes = images[(number % 3) as usize].clone();
-        mutate(&mut random, &mut bytes, 128);
+        scatter(&mut random, &mut bytes, 128);
         opened += u64::from(Set::single(&bytes).survive());
         let mut text = text.clone().into_bytes();
         let length = text.len() as u64;
-        mutate(&mut random, &mut text, length);
+        scatter(&mut random, &mut text, length);
         opened +=
             u64::from(Set::new("DiskDescriptor.xml", &text, &[("a.hds".into(), bytes)]).survive());
     }

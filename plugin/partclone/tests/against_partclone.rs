@@ -4,12 +4,14 @@
 
 mod support;
 
-use std::path::Path;
+use std::rc::Rc;
 
 use fumehood_plugin::memory::{check_answer, scratch};
 use fumehood_plugin::{Content, Contents, OpenOptions};
-use std::rc::Rc;
-use support::{Bench, contents, open, open_with, range};
+use fumehood_test_support::Bench;
+use fumehood_test_support::corpus::{corpus, unpacked};
+use fumehood_test_support::tool::sha256;
+use support::{clone, contents, open, open_with, range, restore};
 
 /// A sparse image of a file system with noise in it.
 fn file_system(bench: &Bench, kind: &str, name: &str) {
@@ -29,16 +31,16 @@ fn file_system(bench: &Bench, kind: &str, name: &str) {
         }
         "vfat" => bench.run("mkfs.vfat", &[&file]),
         _ => bench.run("mkfs.ntfs", &["-q", "-F", &file]),
-    }
+    };
 }
 
 /// Saves a file system with `tool` and compares what is read with what is restored.
 fn compare(kind: &str, tool: &str, options: &[&str]) {
     let bench = Bench::new(&format!("{kind}-{tool}{}", options.concat()));
     file_system(&bench, kind, "volume");
-    let image = bench.clone(tool, "volume", options);
+    let image = clone(&bench, tool, "volume", options);
     let found = contents(&image).unwrap();
-    assert!(found == bench.restore("volume"), "{tool} {options:?}");
+    assert!(found == restore(&bench, "volume"), "{tool} {options:?}");
     let opened = open(&image).unwrap();
     assert_eq!(opened.info().warnings, [""; 0], "{tool} {options:?}");
     assert_eq!(opened.disks()[0].contents, Contents::Volume);
@@ -71,8 +73,8 @@ fn every_variant_reads_as_partclone_restores_it() {
 fn any_range_reads_as_the_whole_does() {
     let bench = Bench::new("ranges");
     file_system(&bench, "ext4", "volume");
-    let image = bench.clone("partclone.extfs", "volume", &["-k", "7"]);
-    let restored = bench.restore("volume");
+    let image = clone(&bench, "partclone.extfs", "volume", &["-k", "7"]);
+    let restored = restore(&bench, "volume");
     let opened = open(&image).unwrap();
     let size = restored.len() as u64;
     for (offset, length) in [(0, 1), (1023, 2), (5000, 70_000), (size - 1, 1), (size / 2, 200_000)]
@@ -88,8 +90,8 @@ fn any_range_reads_as_the_whole_does() {
 fn what_is_free_is_zero_and_stored_blocks_are_verified() {
     let bench = Bench::new("kinds");
     file_system(&bench, "ext4", "volume");
-    let plain = bench.clone("partclone.extfs", "volume", &["-a", "0"]);
-    let summed = bench.clone("partclone.extfs", "volume", &["-a", "1"]);
+    let plain = clone(&bench, "partclone.extfs", "volume", &["-a", "0"]);
+    let summed = clone(&bench, "partclone.extfs", "volume", &["-a", "1"]);
     let kinds = |image: &[u8], settings: &[(&str, &str)]| {
         let settings = settings.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
         let options = OpenOptions { settings, ..OpenOptions::read_only() };
@@ -114,7 +116,7 @@ fn what_is_free_is_zero_and_stored_blocks_are_verified() {
 fn what_was_counted_is_found_in_the_scratch() {
     let bench = Bench::new("scratch");
     file_system(&bench, "ext4", "volume");
-    let image = bench.clone("partclone.extfs", "volume", &[]);
+    let image = clone(&bench, "partclone.extfs", "volume", &[]);
     let kept = scratch(1);
     let with = |image: &[u8]| {
         let options =
@@ -132,29 +134,19 @@ fn what_was_counted_is_found_in_the_scratch() {
     assert!(opened.disk(0).unwrap().extents(0, 1 << 20).is_err());
     assert!(open(&changed).is_err());
     // Another image is none of its business.
-    let other = bench.clone("partclone.extfs", "volume", &["-a", "0"]);
+    let other = clone(&bench, "partclone.extfs", "volume", &["-a", "0"]);
     with(&other).unwrap();
     assert_ne!(kept.bytes(), first);
-    assert!(range(&other, &*with(&other).unwrap(), 0, 6 << 20).unwrap() == bench.restore("volume"));
+    assert!(
+        range(&other, &*with(&other).unwrap(), 0, 6 << 20).unwrap() == restore(&bench, "volume")
+    );
 }
 
 #[test]
 fn images_of_the_collection_hold_what_is_known_of_them() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus");
-    let named = std::env::var_os("FUMEHOOD_CORPUS").map(Into::into);
-    let folder = named.unwrap_or(root).join("partclone");
-    if !folder.is_dir() {
-        println!("skipped: there is no collection of images; name one with FUMEHOOD_CORPUS");
-        return;
-    }
-    let bench = Bench::new("corpus");
-    for name in ["ext4-crc32.pcl", "ext4-nochecksum.pcl"] {
-        let packed = format!("{name}.gz");
-        std::fs::copy(folder.join(&packed), bench.path(&packed)).unwrap();
-        bench.run("gzip", &["-dkf", &packed]);
-        bench.write("found.raw", &contents(&bench.read(name)).unwrap());
+    let Some(corpus) = corpus("partclone") else { return };
+    for name in ["ext4-crc32.pcl.gz", "ext4-nochecksum.pcl.gz"] {
         let known = "1d284e90e344f4fb5e0aac639911d9c93fd00d02d92ce9b84701858cb9572725";
-        bench.write("sums", format!("{known}  found.raw\n").as_bytes());
-        bench.run("sha256sum", &["--check", "--quiet", "sums"]);
+        assert_eq!(sha256(&contents(&unpacked(&corpus.join(name))).unwrap()), known, "{name}");
     }
 }

@@ -6,10 +6,10 @@ mod support;
 use std::rc::Rc;
 
 use fumehood_partclone::Partclone;
-use fumehood_plugin::memory::{MemoryHost, check_answer};
+use fumehood_plugin::memory::MemoryHost;
 use fumehood_plugin::simulate::Random;
 use fumehood_plugin::{Confidence, Content, DigestKind, Error, Format, Glimpse, OpenOptions};
-use support::{Built, contents, crc, open, range, refusal, source};
+use support::{Built, contents, crc, open, range, refusal, sources};
 
 const MAP: &str = "##..#.###.....#######..#.#.#.######........#";
 
@@ -141,7 +141,7 @@ fn what_is_not_read_is_refused_by_name() {
     }
     let settings = vec![("checksums".into(), "maybe".into())];
     let options = OpenOptions { settings, ..OpenOptions::read_only() };
-    let refused = Partclone::open(source(&image), Rc::new(MemoryHost::new()), options);
+    let refused = Partclone::open(sources(&image).main, Rc::new(MemoryHost::new()), options);
     assert!(matches!(refused.err(), Some(Error::Unsupported(_))));
     for bytes in [&b""[..], b"partclone", b"another file altogether"] {
         assert_eq!(refusal(bytes), Error::Unrecognised);
@@ -295,15 +295,6 @@ fn probe(bytes: &[u8]) {
     let _ = image.info();
     let size = image.disks()[0].size;
     let Ok(mut disk) = image.disk(0) else { return };
-    let mut at = 0;
-    for _ in 0..64 {
-        if at >= size {
-            break;
-        }
-        let Ok(extents) = disk.extents(at, 1 << 20) else { break };
-        check_answer(&extents, at, size).unwrap();
-        at = extents.last().unwrap().end();
-    }
-    assert!(disk.extents(size, 1).is_err());
+    let _ = sources(bytes).walk(&mut *disk, size, 1 << 20, 64);
     let _ = disk.check(false);
 }

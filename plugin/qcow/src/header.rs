@@ -5,6 +5,7 @@ use alloc::format;
 use alloc::string::String;
 
 use fumehood_plugin::read::{parse_struct, read_bytes, read_struct};
+use fumehood_plugin::two_level::{ENTRY_SIZE, Shape};
 use fumehood_plugin::{Confidence, Error, Result, Source};
 use zerocopy::big_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
@@ -25,8 +26,6 @@ const CLUSTER_BITS_AT: u64 = 32;
 const L2_BITS_AT: u64 = 33;
 const L1_OFFSET_AT: u64 = 40;
 
-/// Bytes an entry of a table.
-pub const ENTRY_SIZE: u64 = 8;
 /// Bytes of the header.
 pub const LENGTH: u64 = size_of::<RawHeader>() as u64;
 
@@ -57,14 +56,9 @@ struct RawHeader {
 /// A header that passed every check that needs nothing but itself and the file's size.
 #[derive(Debug)]
 pub struct Header {
-    /// Base-2 logarithm of the bytes a cluster, from 9 to 16.
-    pub cluster_bits: u32,
-    /// Base-2 logarithm of the entries an L2 table, from 6 to 13.
-    l2_bits: u32,
-    /// Where the L1 table lies.
-    pub l1_offset: u64,
-    /// Size of the disk in bytes.
-    pub disk_size: u64,
+    /// How the disk is divided: clusters of 512 bytes to 64 KiB, and L2 tables of 64 to
+    /// 8192 entries, powers of two both.
+    pub shape: Shape,
     /// When the backing file was last changed, in seconds since 1970; 0 where that was
     /// not noted.
     pub modified: u32,
@@ -105,10 +99,12 @@ impl Header {
         }
         raw.check_bits()?;
         let header = Self {
-            cluster_bits: raw.cluster_bits.into(),
-            l2_bits: raw.l2_bits.into(),
-            l1_offset: raw.l1_offset.get(),
-            disk_size: raw.disk_size.get(),
+            shape: Shape {
+                disk_size: raw.disk_size.get(),
+                cluster_size: 1 << raw.cluster_bits,
+                table_entries: 1 << raw.l2_bits,
+                l1_offset: raw.l1_offset.get(),
+            },
             modified: raw.modified.get(),
             backing_file: raw.backing_file(main)?,
         };
@@ -116,43 +112,19 @@ impl Header {
         Ok(header)
     }
 
-    /// Bytes a cluster.
-    pub fn cluster_size(&self) -> u64 {
-        1 << self.cluster_bits
-    }
-
-    /// Entries an L2 table.
-    pub fn table_entries(&self) -> u64 {
-        1 << self.l2_bits
-    }
-
-    /// Bytes an L2 table.
-    pub fn table_length(&self) -> u64 {
-        self.table_entries() * ENTRY_SIZE
-    }
-
-    /// Bytes of the disk that one L2 table maps: up to 512 MiB.
-    pub fn table_span(&self) -> u64 {
-        1 << (self.cluster_bits + self.l2_bits)
-    }
-
-    /// Entries of the L1 table.
-    pub fn l1_entries(&self) -> u64 {
-        self.disk_size.div_ceil(self.table_span())
-    }
-
     /// Bytes of the L1 table.
     pub fn l1_length(&self) -> u64 {
         // At most 2^63 / 2^15 entries.
-        self.l1_entries() * ENTRY_SIZE
+        self.shape.l1_entries() * ENTRY_SIZE
     }
 
     fn check_l1(&self, file_size: u64) -> Result<()> {
-        if self.disk_size > i64::MAX as u64 {
-            let what = format!("expected a disk below 2^63 bytes, found {}", self.disk_size);
+        let size = self.shape.disk_size;
+        if size > i64::MAX as u64 {
+            let what = format!("expected a disk below 2^63 bytes, found {size}");
             return Err(Error::corrupt(DISK_SIZE_AT, what));
         }
-        let (offset, length) = (self.l1_offset, self.l1_length());
+        let (offset, length) = (self.shape.l1_offset, self.l1_length());
         let end = offset.checked_add(length);
         if offset < LENGTH || end.is_none_or(|end| end > file_size) {
             let what = format!(

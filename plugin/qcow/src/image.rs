@@ -6,13 +6,14 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
+use fumehood_plugin::two_level::{self, TwoLevel};
 use fumehood_plugin::{
     Access, Disk, DiskInfo, Error, Extent, Finding, Image, ImageInfo, OpenOptions, Parent, Result,
     SourceHandle,
 };
 
+use crate::check;
 use crate::header::Header;
-use crate::{check, map};
 
 /// Opens the image in `main`.
 ///
@@ -39,10 +40,10 @@ struct QcowImage(Rc<State>);
 
 impl Image for QcowImage {
     fn info(&self) -> ImageInfo {
-        let header = &self.0.header;
+        let (header, shape) = (&self.0.header, self.0.header.shape());
         let mut details = vec![
-            detail("cluster size", header.cluster_size()),
-            detail("table size", header.table_length()),
+            detail("cluster size", shape.cluster_size),
+            detail("table size", shape.table_length()),
         ];
         if header.modified != 0 {
             let text = alloc::format!("{} s since 1970", header.modified);
@@ -52,7 +53,7 @@ impl Image for QcowImage {
     }
 
     fn disks(&self) -> Vec<DiskInfo> {
-        let header = &self.0.header;
+        let (header, shape) = (&self.0.header, self.0.header.shape());
         // What format a backing file has was not recorded yet.
         let parent = header.backing_file.as_ref().map(|name| Parent {
             references: vec![name.clone()],
@@ -60,7 +61,7 @@ impl Image for QcowImage {
             format: None,
         });
         // At most 64 KiB.
-        vec![DiskInfo { parent, ..DiskInfo::new(header.disk_size, header.cluster_size() as u32) }]
+        vec![DiskInfo { parent, ..DiskInfo::new(shape.disk_size, shape.cluster_size as u32) }]
     }
 
     fn disk(&self, number: u32) -> Result<Box<dyn Disk>> {
@@ -72,7 +73,7 @@ struct QcowDisk(Rc<State>);
 
 impl Disk for QcowDisk {
     fn extents(&mut self, offset: u64, length: u64) -> Result<Vec<Extent>> {
-        map::extents(&*self.0.main, &self.0.header, offset, length)
+        two_level::extents(&*self.0.main, &self.0.header, offset, length)
     }
 
     fn check(&mut self, repair: bool) -> Result<Vec<Finding>> {

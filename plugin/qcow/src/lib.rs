@@ -6,8 +6,8 @@
 //!
 //! ```text
 //!   header ─┬─▶ parent's name
-//!           └─▶ L1 ─▶ L2 ─▶ map    disk offset ─▶ extents, some of them deflated
-//!                          check   every cluster once, in the file
+//!           └─▶ L1 ─▶ L2 ─▶ extents   some of them deflated
+//!                          check     every cluster once, in the file
 //! ```
 //!
 //! Versions 2 and 3 share the magic and little else; they are another plugin's. Tables
@@ -22,7 +22,6 @@ extern crate alloc;
 mod check;
 mod header;
 mod image;
-mod map;
 mod tables;
 
 use alloc::boxed::Box;

@@ -8,7 +8,9 @@ use std::process::Command;
 use fumehood_plugin::simulate::Random;
 use fumehood_plugin::{Confidence, Content, Error, Format, Glimpse};
 use fumehood_qcow::Qcow;
-use support::{Bench, made, open, put32, read_windows, run};
+use fumehood_test_support::Bench;
+use fumehood_test_support::tool::run;
+use support::{made, open, put32, read_windows};
 
 const WRITES: [&str; 5] = [
     "write -P 1 0 5k",
@@ -33,7 +35,7 @@ fn what_qemu_writes_is_read() {
     let bench = Bench::new("qemu-writes");
     for count in [0, 3, 5] {
         let bytes = made(&bench, &["9438720"], &WRITES[..count]);
-        let expected = bench.by_qemu(&bytes);
+        let expected = bench.by_qemu("qcow", &bytes);
         for window in [u64::MAX, 700_001] {
             assert!(read_windows(&bytes, window).unwrap() == expected, "{count}");
         }
@@ -55,7 +57,7 @@ fn what_qemu_compresses_is_read() {
     let convert = ["convert", "-c", "-f", "raw", "-O", "qcow", &raw, &path];
     Command::new("qemu-img").args(convert).status().expect("tests/run installs it");
     let bytes = bench.read("disk.qcow");
-    assert!(bench.by_qemu(&bytes) == disk);
+    assert!(bench.by_qemu("qcow", &bytes) == disk);
     for window in [u64::MAX, 700_001, 4096, 1000] {
         assert!(read_windows(&bytes, window).unwrap() == disk, "{window}");
     }
@@ -74,7 +76,7 @@ fn what_qemu_compresses_is_read() {
         run("qemu-io", &["-f", "qcow", "-c", write, &path]);
     }
     let bytes = bench.read("disk.qcow");
-    assert!(read_windows(&bytes, u64::MAX).unwrap() == bench.by_qemu(&bytes));
+    assert!(read_windows(&bytes, u64::MAX).unwrap() == bench.by_qemu("qcow", &bytes));
     assert_eq!(open(&bytes).unwrap().disk(0).unwrap().check(false).unwrap(), []);
 }
 
@@ -86,7 +88,10 @@ fn a_compressed_cluster_that_was_written_over_is_read() {
     for fills in [[0x01, 0xaa], [0xfd, 0xaa], [0xaa, 0x82]] {
         let writes: Vec<&str> = fills.iter().map(|fill| writes[*fill].as_str()).collect();
         let bytes = made(&bench, &["1M"], &writes);
-        assert!(read_windows(&bytes, u64::MAX).unwrap() == bench.by_qemu(&bytes), "{fills:?}");
+        assert!(
+            read_windows(&bytes, u64::MAX).unwrap() == bench.by_qemu("qcow", &bytes),
+            "{fills:?}"
+        );
     }
 }
 
@@ -101,7 +106,7 @@ fn small_clusters_over_a_backing_file_are_read() {
     assert_eq!(info.granularity, 512);
     let parent = info.parent.unwrap();
     assert_eq!((parent.references, parent.format), (vec![base], None));
-    assert!(read_windows(&bytes, 4096).unwrap() == bench.by_qemu(&bytes));
+    assert!(read_windows(&bytes, 4096).unwrap() == bench.by_qemu("qcow", &bytes));
     assert_eq!(image.disk(0).unwrap().check(false).unwrap(), []);
 }
 

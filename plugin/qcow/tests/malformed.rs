@@ -7,7 +7,9 @@ mod support;
 use fumehood_plugin::memory::check_answer;
 use fumehood_plugin::simulate::Random;
 use fumehood_plugin::{Content, Error};
-use support::{Bench, get64, made, open, put32, put64};
+use fumehood_test_support::Bench;
+use fumehood_test_support::damage::rounds;
+use support::{get64, made, open, put32, put64, sources};
 
 const CLUSTER: u64 = 4096;
 const L1: usize = 48;
@@ -27,10 +29,7 @@ fn child(bench: &Bench) -> Vec<u8> {
 }
 
 fn refusal(bytes: &[u8]) -> Error {
-    match open(bytes) {
-        Err(error) => error,
-        Ok(_) => panic!("it was opened"),
-    }
+    open(bytes).err().expect("it was opened")
 }
 
 #[test]
@@ -185,24 +184,7 @@ fn walk(bytes: &[u8]) -> bool {
     let size = image.disks()[0].size;
     image.info();
     let mut disk = image.disk(0).unwrap();
-    let mut at = 0;
-    for _ in 0..50 {
-        if at >= size {
-            break;
-        }
-        let extents = disk.extents(at, 1 << 21).unwrap();
-        check_answer(&extents, at, size).unwrap();
-        assert!(extents.len() <= 65_536);
-        for extent in &extents {
-            let end = match &extent.content {
-                Content::Stored(stored) => stored.offset + extent.length,
-                Content::Encoded(encoded) => encoded.offset + u64::from(encoded.stored_length),
-                _ => 0,
-            };
-            assert!(end <= bytes.len() as u64);
-        }
-        at = extents.last().unwrap().end();
-    }
+    sources(bytes).walk(&mut *disk, size, 1 << 21, 50).unwrap();
     let _ = disk.check(false).unwrap();
     true
 }
@@ -218,8 +200,7 @@ fn no_truncation_breaks_anything() {
 
 #[test]
 fn no_change_of_bytes_breaks_the_contract() {
-    let count = std::env::var("QCOW_MUTATIONS").ok().and_then(|count| count.parse().ok());
-    let count = count.unwrap_or(6000u64);
+    let count = rounds("QCOW_MUTATIONS", 6000);
     let bench = Bench::new("mutations");
     let images = [image(&bench), child(&bench)];
     let l2 = get64(&images[0], L1);

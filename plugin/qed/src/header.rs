@@ -5,6 +5,7 @@ use alloc::format;
 use alloc::string::String;
 
 use fumehood_plugin::read::{read_bytes, read_struct};
+use fumehood_plugin::two_level::{ENTRY_SIZE, Shape};
 use fumehood_plugin::{Error, Result, Source};
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
@@ -32,9 +33,6 @@ const HEADER_SIZE_AT: u64 = 12;
 const L1_OFFSET_AT: u64 = 40;
 const IMAGE_SIZE_AT: u64 = 48;
 const NAME_OFFSET_AT: u64 = 56;
-
-/// Bytes an entry of a table.
-pub const ENTRY_SIZE: u64 = 8;
 
 /// The header as it lies on disk.
 #[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
@@ -65,16 +63,11 @@ pub struct Backing {
 /// A header that passed every check that needs nothing but itself and the file's size.
 #[derive(Debug)]
 pub struct Header {
-    /// Bytes a cluster, a power of two from 4 KiB to 64 MiB.
-    pub cluster_size: u64,
-    /// Bytes a table of either level: up to 1 GiB.
-    pub table_length: u64,
+    /// How the disk is divided: clusters of 4 KiB to 64 MiB, a power of two, and tables of
+    /// either level of up to 1 GiB; the disk no larger than they can map.
+    pub shape: Shape,
     /// Bytes that the header takes, in whole clusters.
     pub length: u64,
-    /// Where the L1 table lies.
-    pub l1_offset: u64,
-    /// Size of the disk in bytes, no more than the tables can map.
-    pub disk_size: u64,
     /// Whether the image was not closed.
     pub needs_check: bool,
     /// Features that a reader may ignore, and those that a writer would have to clear.
@@ -106,54 +99,42 @@ impl Header {
         let (cluster_size, table_length) = raw.sizes()?;
         let length = raw.length(cluster_size, main.size())?;
         let header = Self {
-            cluster_size,
-            table_length,
+            shape: Shape {
+                disk_size: raw.image_size.get(),
+                cluster_size,
+                table_entries: table_length / ENTRY_SIZE,
+                l1_offset: raw.l1_offset.get(),
+            },
             length,
-            l1_offset: raw.l1_offset.get(),
-            disk_size: raw.image_size.get(),
             needs_check: features & NEED_CHECK != 0,
             other_features: (raw.compatible_features.get(), raw.autoclear_features.get()),
             backing: raw.backing(main, length)?,
         };
         header.check_disk()?;
-        header.check_table(header.l1_offset, main.size()).map_err(|what| {
+        header.check_table(header.shape.l1_offset, main.size()).map_err(|what| {
             Error::corrupt(L1_OFFSET_AT, format!("expected {what}, found the L1 table elsewhere"))
         })?;
         Ok(header)
     }
 
-    /// Entries of a table.
-    pub fn table_entries(&self) -> u64 {
-        self.table_length / ENTRY_SIZE
-    }
-
-    /// Bytes of the disk that one L2 table maps: at most 2^53.
-    pub fn table_span(&self) -> u64 {
-        self.table_entries() * self.cluster_size
-    }
-
-    /// Entries of the L1 table that the disk needs.
-    pub fn l1_needed(&self) -> u64 {
-        self.disk_size.div_ceil(self.table_span())
-    }
-
     /// That a table may lie at `offset` of a file of `file_size` bytes; or else what
     /// was expected.
     pub fn check_table(&self, offset: u64, file_size: u64) -> core::result::Result<(), String> {
-        let end = offset.checked_add(self.table_length);
-        let inside = offset >= self.length && end.is_some_and(|end| end <= file_size);
-        if inside && offset.is_multiple_of(self.cluster_size) {
+        let (first, length) = (self.length, self.shape.table_length());
+        let end = offset.checked_add(length);
+        let inside = offset >= first && end.is_some_and(|end| end <= file_size);
+        if inside && offset.is_multiple_of(self.shape.cluster_size) {
             return Ok(());
         }
-        let (first, length) = (self.length, self.table_length);
         Err(format!(
             "{length} bytes on a cluster's boundary from {first} to the file's end at {file_size}"
         ))
     }
 
     fn check_disk(&self) -> Result<()> {
-        let size = self.disk_size;
-        let most = self.table_span().saturating_mul(self.table_entries()).min(i64::MAX as u64);
+        let (size, shape) = (self.shape.disk_size, &self.shape);
+        // One table maps 2^53 bytes at most.
+        let most = shape.table_span().saturating_mul(shape.table_entries).min(i64::MAX as u64);
         if size > most || !size.is_multiple_of(SECTOR) {
             let what = format!(
                 "expected a disk of up to {most} bytes in whole sectors of {SECTOR}, found {size}"

@@ -6,13 +6,14 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
+use fumehood_plugin::two_level::{self, TwoLevel};
 use fumehood_plugin::{
     Access, Disk, DiskInfo, Error, Extent, Finding, Image, ImageInfo, OpenOptions, Parent, Result,
     SourceHandle,
 };
 
+use crate::check;
 use crate::header::Header;
-use crate::{check, map};
 
 /// Opens the image in `main`.
 ///
@@ -39,10 +40,10 @@ struct QedImage(Rc<State>);
 
 impl Image for QedImage {
     fn info(&self) -> ImageInfo {
-        let header = &self.0.header;
+        let (header, shape) = (&self.0.header, self.0.header.shape());
         let mut details = vec![
-            detail("cluster size", header.cluster_size),
-            detail("table size", header.table_length),
+            detail("cluster size", shape.cluster_size),
+            detail("table size", shape.table_length()),
             detail("needs a check", if header.needs_check { "yes" } else { "no" }),
         ];
         if header.other_features != (0, 0) {
@@ -60,14 +61,14 @@ impl Image for QedImage {
     }
 
     fn disks(&self) -> Vec<DiskInfo> {
-        let header = &self.0.header;
+        let (header, shape) = (&self.0.header, self.0.header.shape());
         let parent = header.backing.as_ref().map(|backing| Parent {
             references: vec![backing.name.clone()],
             identities: Vec::new(),
             format: backing.raw.then(|| "raw".into()),
         });
         // At most 64 MiB.
-        vec![DiskInfo { parent, ..DiskInfo::new(header.disk_size, header.cluster_size as u32) }]
+        vec![DiskInfo { parent, ..DiskInfo::new(shape.disk_size, shape.cluster_size as u32) }]
     }
 
     fn disk(&self, number: u32) -> Result<Box<dyn Disk>> {
@@ -79,7 +80,7 @@ struct QedDisk(Rc<State>);
 
 impl Disk for QedDisk {
     fn extents(&mut self, offset: u64, length: u64) -> Result<Vec<Extent>> {
-        map::extents(&*self.0.main, &self.0.header, offset, length)
+        two_level::extents(&*self.0.main, &self.0.header, offset, length)
     }
 
     fn check(&mut self, repair: bool) -> Result<Vec<Finding>> {

@@ -5,8 +5,8 @@
 //!
 //! ```text
 //!   header ─┬─▶ parent's name
-//!           └─▶ L1 ─▶ L2 ─▶ map    disk offset ─▶ extents
-//!                          check   every cluster once, in the file
+//!           └─▶ L1 ─▶ L2 ─▶ extents
+//!                          check     every cluster once, in the file
 //! ```
 //!
 //! Tables are read over a window at a time and never whole. A backing file is named
@@ -20,7 +20,6 @@ extern crate alloc;
 mod check;
 mod header;
 mod image;
-mod map;
 mod tables;
 
 use alloc::boxed::Box;

@@ -6,7 +6,9 @@ use std::fs;
 
 use fumehood_plugin::{Confidence, Content, Format, Glimpse};
 use fumehood_qed::Qed;
-use support::{Bench, made, open, read_windows, run};
+use fumehood_test_support::Bench;
+use fumehood_test_support::tool::run;
+use support::{made, open, read_windows};
 
 const WRITES: [&str; 6] = [
     "write -P 1 0 5k",
@@ -27,7 +29,7 @@ fn what_qemu_writes_is_read() {
         for count in [0, 3, 5, 6] {
             let size = if cluster == "4096" { "9438720" } else { "12M" };
             let bytes = made(&bench, &["-o", &options, size], &WRITES[..count]);
-            let expected = bench.by_qemu(&bytes);
+            let expected = bench.by_qemu("qed", &bytes);
             for window in [u64::MAX, 700_001] {
                 let found = read_windows(&bytes, window).unwrap();
                 assert!(found == expected, "{options} {count}");

@@ -7,7 +7,9 @@ mod support;
 use fumehood_plugin::memory::check_answer;
 use fumehood_plugin::simulate::Random;
 use fumehood_plugin::{Content, Error};
-use support::{Bench, get64, made, open, put32, put64, read_windows};
+use fumehood_test_support::Bench;
+use fumehood_test_support::damage::rounds;
+use support::{get64, made, open, put32, put64, read_windows, sources};
 
 const CLUSTER: usize = 4096;
 const L1: usize = CLUSTER;
@@ -30,10 +32,7 @@ fn child(bench: &Bench) -> Vec<u8> {
 }
 
 fn refusal(bytes: &[u8]) -> Error {
-    match open(bytes) {
-        Err(error) => error,
-        Ok(_) => panic!("it was opened"),
-    }
+    open(bytes).err().expect("it was opened")
 }
 
 #[test]
@@ -189,21 +188,7 @@ fn walk(bytes: &[u8]) -> bool {
     let size = image.disks()[0].size;
     image.info();
     let mut disk = image.disk(0).unwrap();
-    let mut at = 0;
-    for _ in 0..50 {
-        if at >= size {
-            break;
-        }
-        let extents = disk.extents(at, 1 << 21).unwrap();
-        check_answer(&extents, at, size).unwrap();
-        assert!(extents.len() <= 65_536);
-        for extent in &extents {
-            if let Content::Stored(stored) = extent.content {
-                assert!(stored.offset + extent.length <= bytes.len() as u64);
-            }
-        }
-        at = extents.last().unwrap().end();
-    }
+    sources(bytes).walk(&mut *disk, size, 1 << 21, 50).unwrap();
     let _ = disk.check(false).unwrap();
     true
 }
@@ -219,8 +204,7 @@ fn no_truncation_breaks_anything() {
 
 #[test]
 fn no_change_of_bytes_breaks_the_contract() {
-    let count = std::env::var("QED_MUTATIONS").ok().and_then(|count| count.parse().ok());
-    let count = count.unwrap_or(6000u64);
+    let count = rounds("QED_MUTATIONS", 6000);
     let bench = Bench::new("mutations");
     let images = [image(&bench), child(&bench)];
     let l2 = get64(&images[0], L1);

@@ -15,8 +15,8 @@
 //! and fuzzed natively over [`memory::MemorySource`]. [`export_format!`] makes it a
 //! component when the crate is built for `wasm32-unknown-unknown`.
 //!
-//! This crate is `no_std` + `alloc`. What it does not hold: codecs (they are the
-//! host's) and anything that opens files (the host grants sources).
+//! This crate is `no_std` + `alloc`. What it does not hold: codecs of payload (they are
+//! the host's) and anything that opens files (the host grants sources).
 #![no_std]
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
@@ -24,14 +24,19 @@
 #[doc(hidden)]
 pub extern crate alloc;
 
+pub mod bzip2;
 pub mod error;
 pub mod extent;
+pub mod findings;
 pub mod format;
+pub mod marks;
 pub mod memory;
 pub mod read;
 pub mod scratch;
 pub mod simulate;
 pub mod source;
+pub mod text;
+pub mod two_level;
 
 #[cfg(target_family = "wasm")]
 #[doc(hidden)]

@@ -5,13 +5,13 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use fumehood_plugin::read::parse_struct;
+use fumehood_plugin::text::harmless;
 use fumehood_plugin::{Error, Result};
 use zerocopy::little_endian::{I64, U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use crate::archive::Archive;
 use crate::slot::Root;
-use crate::text::harmless;
 
 /// The most items of an archive.
 const MOST_ITEMS: usize = 16384;

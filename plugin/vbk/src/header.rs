@@ -4,11 +4,10 @@ use alloc::format;
 use alloc::string::ToString;
 
 use fumehood_plugin::read::read_struct;
+use fumehood_plugin::text::harmless;
 use fumehood_plugin::{Error, Result, Source};
 use zerocopy::little_endian::U32;
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
-
-use crate::text::harmless;
 
 /// Bytes a page, everywhere in the file.
 pub const PAGE: u64 = 4096;

@@ -32,7 +32,6 @@ mod image;
 mod map;
 mod properties;
 mod slot;
-mod text;
 mod vector;
 
 use alloc::boxed::Box;

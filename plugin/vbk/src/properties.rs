@@ -4,12 +4,12 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use fumehood_plugin::text::harmless;
 use fumehood_plugin::{Error, Result};
 use zerocopy::FromBytes;
 use zerocopy::little_endian::{I64, U32, U64};
 
 use crate::archive::Archive;
-use crate::text::harmless;
 
 /// The most bytes of a file's properties that are looked at.
 const MOST: usize = 1 << 20;

@@ -4,46 +4,15 @@
 
 mod support;
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
 use fumehood_plugin::simulate::Random;
 use fumehood_plugin::{Contents, Format, Glimpse};
+use fumehood_test_support::corpus::sample;
+use fumehood_test_support::tool::sha256;
 use support::{open, read, survive};
-
-fn corpus() -> Option<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus");
-    let named = std::env::var_os("FUMEHOOD_CORPUS").map(PathBuf::from);
-    named.or(Some(root)).map(|folder| folder.join("vbk")).filter(|folder| folder.is_dir())
-}
-
-/// The bytes of an archive, unpacked; None where it is not in the collection.
-fn load(name: &str) -> Option<Vec<u8>> {
-    let Some(corpus) = corpus() else {
-        println!("skipped: there is no collection of images; name one with FUMEHOOD_CORPUS");
-        return None;
-    };
-    let path = corpus.join(name);
-    if !path.is_file() {
-        println!("skipped: {name} is not in the collection");
-        return None;
-    }
-    let output = Command::new("gzip").arg("-dc").arg(path).output();
-    Some(output.expect("gzip is there: tests/run installs what the tests need").stdout)
-}
-
-fn hash(bytes: &[u8], name: &str) -> String {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("vbk-{name}"));
-    fs::write(&path, bytes).unwrap();
-    let told = Command::new("sha256sum").arg(&path).output().unwrap().stdout;
-    fs::remove_file(&path).unwrap();
-    String::from_utf8(told).unwrap().split(' ').next().unwrap().into()
-}
 
 #[test]
 fn an_archive_of_version_9_holds_what_is_known_of_it() {
-    let Some(bytes) = load("test9.vbk.gz") else { return };
+    let Some(bytes) = sample("vbk", "test9.vbk.gz") else { return };
     let glimpse = Glimpse { head: bytes[..65536].to_vec(), ..Glimpse::default() };
     assert_eq!(fumehood_vbk::Vbk::probe(&glimpse), fumehood_plugin::Confidence::Certain);
     let image = open(&bytes).unwrap();
@@ -53,18 +22,18 @@ fn an_archive_of_version_9_holds_what_is_known_of_it() {
     assert_eq!(disks[0].contents, Contents::Disk);
     let disk = read(&bytes, &*image, 0).unwrap();
     let expected = "337350cac29d2ed34c23ce9fc675950badf85fd2b694791abe6999d36f0dc1b3";
-    assert_eq!(hash(&disk, "disk9"), expected);
+    assert_eq!(sha256(&disk), expected);
     assert_eq!(image.info().warnings, [""; 0]);
     assert_eq!(image.info().documents, ["summary.xml"]);
     let summary = image.document("summary.xml").unwrap();
     let expected = "d2b8f4d08e57a44b817b57d9c03e670c292e5a21e91fb5895b51e923781175e8";
-    assert_eq!(hash(&summary, "summary9"), expected);
+    assert_eq!(sha256(&summary), expected);
     assert_eq!(image.disk(0).unwrap().check(false), Ok(vec![]));
 }
 
 #[test]
 fn an_archive_of_version_13_holds_what_is_known_of_it() {
-    let Some(bytes) = load("test13.vbk.gz") else { return };
+    let Some(bytes) = sample("vbk", "test13.vbk.gz") else { return };
     let image = open(&bytes).unwrap();
     let disks = image.disks();
     assert_eq!(disks.len(), 1);
@@ -72,7 +41,7 @@ fn an_archive_of_version_13_holds_what_is_known_of_it() {
     assert_eq!((disks[0].name.as_str(), disks[0].size), (name, 0x0031_4200));
     let disk = read(&bytes, &*image, 0).unwrap();
     let expected = "e9ed281cf9c2fe1745e4eb9c926c1a64bd47569c48be511c5fdf6fd5793e5a77";
-    assert_eq!(hash(&disk, "disk13"), expected);
+    assert_eq!(sha256(&disk), expected);
     assert_eq!(image.info().warnings, [""; 0]);
     let known = [
         (
@@ -88,7 +57,7 @@ fn an_archive_of_version_13_holds_what_is_known_of_it() {
     ];
     assert_eq!(image.info().documents, known.map(|(name, _)| name));
     for (name, expected) in known {
-        assert_eq!(hash(&image.document(name).unwrap(), "document13"), expected, "{name}");
+        assert_eq!(sha256(&image.document(name).unwrap()), expected, "{name}");
     }
     assert_eq!(image.disk(0).unwrap().check(false), Ok(vec![]));
 }
@@ -97,7 +66,7 @@ fn an_archive_of_version_13_holds_what_is_known_of_it() {
 fn changed_bytes_never_break_the_contract() {
     let mut random = Random::new(1);
     for (name, times) in [("test9.vbk.gz", 40), ("test13.vbk.gz", 400)] {
-        let Some(mut bytes) = load(name) else { continue };
+        let Some(mut bytes) = sample("vbk", name) else { continue };
         // Only what is not payload: header, slots, and the pages in use.
         let (slots, banks): (u64, [u64; 2]) = if name.contains("13") {
             (0x3000, [0x10_1000, 0x12_3000])

@@ -3,9 +3,9 @@
 
 use alloc::format;
 use alloc::string::String;
-use alloc::vec;
 use alloc::vec::Vec;
 
+use fumehood_plugin::marks::Marks;
 use fumehood_plugin::{Finding, Result, Source};
 
 use crate::header::Header;
@@ -21,13 +21,11 @@ const FINDING_LIMIT: usize = 1000;
 /// # Errors
 /// What the source answers.
 pub fn check(main: &dyn Source, header: &Header) -> Result<Vec<Finding>> {
-    let mut check = Check {
-        header,
-        file_size: main.size(),
-        used: Used::new(header.block_count.min(ENTRY_LIMIT), header.blocks_allocated),
-        findings: Vec::new(),
-    };
     let end = header.block_count.min(ENTRY_LIMIT);
+    // In a sound image no number is as high as the count of blocks, nor as that of the
+    // map's entries. Of one that is, some other entry is missing or marked twice.
+    let used = Marks::new(end.min(header.blocks_allocated));
+    let mut check = Check { header, file_size: main.size(), used, findings: Vec::new() };
     let (mut block, mut allocated) = (0, 0);
     while block < end && check.findings.len() < FINDING_LIMIT {
         for entry in entries(main, header, block, end - block)? {
@@ -51,7 +49,7 @@ pub fn check(main: &dyn Source, header: &Header) -> Result<Vec<Finding>> {
 struct Check<'a> {
     header: &'a Header,
     file_size: u64,
-    used: Used,
+    used: Marks,
     findings: Vec<Finding>,
 }
 
@@ -68,7 +66,7 @@ impl Check<'_> {
             let what =
                 format!("block {block} is number {index} in the file, of {allocated} allocated");
             self.note(block, what);
-        } else if self.used.mark(index) {
+        } else if self.used.mark(index.into()) {
             let what = format!("block {block} is at {place}, where another block is too");
             self.note(block, what);
         }
@@ -87,26 +85,5 @@ impl Check<'_> {
         let start = block.saturating_mul(self.header.block_size.into());
         let offset = start.min(self.header.disk_size);
         self.findings.push(Finding { offset, what, repaired: false });
-    }
-}
-
-/// A bit for each block in the file.
-struct Used(Vec<u8>);
-
-impl Used {
-    /// In a sound image no number is as high as the count of blocks, nor as that of
-    /// the map's entries.
-    fn new(entries: u64, allocated: u64) -> Self {
-        Self(vec![0; entries.min(allocated).div_ceil(8) as usize])
-    }
-
-    /// Whether the block was marked before. Numbers that are too high are not noted:
-    /// some other entry then is missing or marked twice.
-    fn mark(&mut self, index: u32) -> bool {
-        let Some(byte) = self.0.get_mut((index / 8) as usize) else { return false };
-        let bit = 1 << (index % 8);
-        let marked = *byte & bit != 0;
-        *byte |= bit;
-        marked
     }
 }

@@ -4,9 +4,8 @@
 use alloc::format;
 use alloc::vec::Vec;
 
-use fumehood_plugin::read::read_bytes;
+use fumehood_plugin::read::read_table;
 use fumehood_plugin::{Content, Error, Extent, Extents, Result, Source, Stored};
-use zerocopy::FromBytes;
 use zerocopy::little_endian::U32;
 
 use crate::header::{ENTRY_SIZE, Header};
@@ -41,16 +40,13 @@ impl Entry {
 /// The entries of up to `count` blocks from `first` on, which are in the map.
 ///
 /// # Errors
-/// As [`read_bytes`].
+/// As [`read_table`].
 pub fn entries(main: &dyn Source, header: &Header, first: u64, count: u64) -> Result<Vec<Entry>> {
     let count = count.min(BLOCK_LIMIT);
     // The map lies in the file, so this does not overflow.
     let offset = header.map_offset + first * ENTRY_SIZE;
-    let bytes = read_bytes(main, offset, count * ENTRY_SIZE, "block map")?;
-    // All of them at once: one by one costs the sandbox far more than the reading.
-    let words = <[U32]>::ref_from_bytes(&bytes)
-        .map_err(|_| Error::corrupt(offset, "a block map of odd length"))?;
-    Ok(words.iter().copied().map(Entry::parse).collect())
+    let words = read_table(main, offset, count, "block map")?;
+    Ok(words.into_iter().map(Entry::parse).collect())
 }
 
 /// Extents from the block that holds `offset` to at least one, at most about `length`

@@ -3,21 +3,16 @@
 mod support;
 
 use fumehood_plugin::{Confidence, Content, Format, Glimpse};
+use fumehood_test_support::Bench;
 use fumehood_vdi::Vdi;
 use support::writer::{DISK_SIZE, put64};
-use support::{Bench, open, read_all, read_windows, run};
+use support::{open, read_all, read_windows};
 
 /// An image of `size` bytes with runs, holes, and a written end.
 fn image(bench: &Bench, options: &str, size: u64) -> Vec<u8> {
-    let path = bench.text("disk.vdi");
-    run("qemu-img", &["create", "-q", "-f", "vdi", "-o", options, &path, &size.to_string()]);
     let last = format!("write -P 4 {} 512", size / 512 * 512 - 512);
     let writes = ["write -P 1 0 5k", "write -P 3 7M 2M", "write -P 2 3000k 1500k", &last];
-    for write in writes {
-        let said = run("qemu-io", &["-f", "vdi", "-c", write, &path]);
-        assert!(!said.contains("failed"), "{write}: {said}");
-    }
-    bench.read("disk.vdi")
+    bench.made_by_qemu("vdi", &["-o", options, &size.to_string()], &writes)
 }
 
 #[test]
@@ -26,7 +21,7 @@ fn what_qemu_writes_is_read() {
     for options in ["static=off", "static=on"] {
         for size in [12 << 20, (12 << 20) + 512, 9_438_720] {
             let bytes = image(&bench, options, size);
-            let expected = bench.by_qemu(&bytes);
+            let expected = bench.by_qemu("vdi", &bytes);
             assert_eq!(expected.len() as u64, size);
             for window in [u64::MAX, 1 << 20, 700_001] {
                 assert!(read_windows(&bytes, window).unwrap() == expected, "{options} {size}");
@@ -56,7 +51,7 @@ fn a_size_that_is_no_whole_sector_is_rounded_up() {
     let bench = Bench::new("rounded");
     let mut bytes = image(&bench, "static=off", 9 << 20);
     put64(&mut bytes, DISK_SIZE, (9 << 20) - 700);
-    let expected = bench.by_qemu(&bytes);
+    let expected = bench.by_qemu("vdi", &bytes);
     assert_eq!(expected.len(), (9 << 20) - 512);
     assert!(read_all(&bytes).unwrap() == expected);
 }

@@ -6,10 +6,11 @@ mod support;
 use std::fs;
 
 use fumehood_plugin::{Content, Parent};
+use fumehood_test_support::Bench;
 use support::writer::{
     FREE, LINKAGE, MODIFY, PARENT_MODIFY, Plan, TYPE, ZERO, build, expected, put_uuid,
 };
-use support::{Bench, open, open_named, read_all, read_chain};
+use support::{open, open_named, read_all, read_chain};
 
 const BASE: Plan = Plan {
     kind: 1,
@@ -163,11 +164,8 @@ fn a_child_without_a_parents_uuid_says_so() {
 #[test]
 fn an_image_of_qemu_that_is_made_a_child_keeps_its_blocks() {
     let bench = Bench::new("child");
-    let path = bench.text("disk.vdi");
-    support::run("qemu-img", &["create", "-q", "-f", "vdi", &path, "6M"]);
-    support::run("qemu-io", &["-f", "vdi", "-c", "write -P 9 2M 2M", &path]);
-    let mut bytes = bench.read("disk.vdi");
-    let disk = bench.by_qemu(&bytes);
+    let mut bytes = bench.made_by_qemu("vdi", &["6M"], &["write -P 9 2M 2M"]);
+    let disk = bench.by_qemu("vdi", &bytes);
     bytes[TYPE] = 4;
     put_uuid(&mut bytes, LINKAGE, 0x10);
     put_uuid(&mut bytes, PARENT_MODIFY, 0x20);

@@ -7,11 +7,13 @@ mod support;
 use fumehood_plugin::memory::check_answer;
 use fumehood_plugin::simulate::Random;
 use fumehood_plugin::{Content, Error};
+use fumehood_test_support::Bench;
+use fumehood_test_support::damage::rounds;
 use support::writer::{
     ALLOCATED, BLOCK_COUNT, BLOCK_EXTRA, BLOCK_SIZE, COMMENT, DATA_OFFSET, DISK_SIZE, FREE, LENGTH,
     MAP, MAP_OFFSET, Plan, TYPE, VERSION, ZERO, build, put32, put64,
 };
-use support::{Bench, open, read_all, run};
+use support::{open, read_all, sources};
 
 const SIZE: u64 = 12 * 4096;
 
@@ -32,10 +34,7 @@ fn image(kind: u32) -> Vec<u8> {
 }
 
 fn refusal(bytes: &[u8]) -> Error {
-    match open(bytes) {
-        Err(error) => error,
-        Ok(_) => panic!("it was opened"),
-    }
+    open(bytes).err().expect("it was opened")
 }
 
 #[test]
@@ -171,21 +170,7 @@ fn walk(bytes: &[u8]) -> bool {
     let (size, info) = (disk.size, image.info());
     assert!(disk.granularity.is_power_of_two() && info.warnings.len() < 3);
     let mut disk = image.disk(0).unwrap();
-    let mut at = 0;
-    for _ in 0..100 {
-        if at >= size {
-            break;
-        }
-        let extents = disk.extents(at, 1 << 24).unwrap();
-        check_answer(&extents, at, size).unwrap();
-        assert!(extents.len() <= 65_536);
-        for extent in &extents {
-            if let Content::Stored(stored) = extent.content {
-                assert!(stored.offset + extent.length <= bytes.len() as u64);
-            }
-        }
-        at = extents.last().unwrap().end();
-    }
+    sources(bytes).walk(&mut *disk, size, 1 << 24, 100).unwrap();
     let _ = disk.check(false).unwrap();
     true
 }
@@ -199,13 +184,9 @@ fn no_truncation_breaks_anything() {
 
 #[test]
 fn no_change_of_bytes_breaks_the_contract() {
-    let count = std::env::var("VDI_MUTATIONS").ok().and_then(|count| count.parse().ok());
-    let count = count.unwrap_or(6000u64);
+    let count = rounds("VDI_MUTATIONS", 6000);
     let bench = Bench::new("mutations");
-    let path = bench.text("disk.vdi");
-    run("qemu-img", &["create", "-q", "-f", "vdi", &path, "3M"]);
-    run("qemu-io", &["-f", "vdi", "-c", "write -P 1 1M 4k", &path]);
-    let mut theirs = bench.read("disk.vdi");
+    let mut theirs = bench.made_by_qemu("vdi", &["3M"], &["write -P 1 1M 4k"]);
     theirs.truncate(64 << 10);
     let images = [image(1), image(4), theirs];
     let (mut random, mut opened) = (Random::new(0xd15c), 0);

@@ -9,8 +9,10 @@ use std::rc::Rc;
 use fumehood_plugin::memory::MemoryHost;
 use fumehood_plugin::simulate::{JournalSource, Random, SimulatedHost};
 use fumehood_plugin::{Access, CreateOptions, Format, Glimpse, Image, OpenOptions, Parent, Result};
+use fumehood_test_support::Bench;
+use fumehood_test_support::tool::run;
 use fumehood_vhd::Vhd;
-use support::{Bench, PARENT_ID, open, qemu_img, qemu_io, read_all, vhdiinfo};
+use support::{PARENT_ID, open, read_all, vhdiinfo};
 
 fn writable(main: &JournalSource) -> Result<Box<dyn Image>> {
     let options = OpenOptions { access: Access::ReadWrite, ..OpenOptions::read_only() };
@@ -22,16 +24,14 @@ fn created(main: &JournalSource, options: CreateOptions) -> Result<Box<dyn Image
 }
 
 fn with(size: u64, settings: &[(&str, &str)]) -> CreateOptions {
-    let settings = settings.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
+    let settings = fumehood_test_support::settings(settings);
     CreateOptions { settings, seed: [9; 32], now: 1_600_000_000, ..CreateOptions::new(size) }
 }
 
 /// What QEMU reads from an image, or `None` where it refuses.
 fn by_qemu(bench: &Bench, bytes: &[u8]) -> Vec<u8> {
-    fs::write(bench.path("theirs.vhd"), bytes).unwrap();
-    let (from, to) = (bench.text("theirs.vhd"), bench.text("theirs.raw"));
-    qemu_img(&["convert", "-f", "vpc", "-O", "raw", &from, &to]);
-    bench.read("theirs.raw")
+    bench.write("theirs.vhd", bytes);
+    bench.qemu_reads("vpc", "theirs.vhd")
 }
 
 /// The same writes on the image and on a copy of its disk.
@@ -68,20 +68,23 @@ fn what_qemu_writes_is_read() {
     {
         let path = bench.text("disk.vhd");
         let options = format!("subformat={subformat},force_size={force}");
-        qemu_img(&["create", "-q", "-f", "vpc", "-o", &options, &path, "9M"]);
-        qemu_io(&[
-            "-f",
-            "vpc",
-            "-c",
-            "write -P 1 0 5k",
-            "-c",
-            "write -P 2 3M 1234k",
-            "-c",
-            "write -P 3 8703k 1k",
-            "-c",
-            "write -P 4 6143k 2k",
-            &path,
-        ]);
+        run("qemu-img", &["create", "-q", "-f", "vpc", "-o", &options, &path, "9M"]);
+        run(
+            "qemu-io",
+            &[
+                "-f",
+                "vpc",
+                "-c",
+                "write -P 1 0 5k",
+                "-c",
+                "write -P 2 3M 1234k",
+                "-c",
+                "write -P 3 8703k 1k",
+                "-c",
+                "write -P 4 6143k 2k",
+                &path,
+            ],
+        );
         let bytes = bench.read("disk.vhd");
         assert!(read_all(&bytes).unwrap() == by_qemu(&bench, &bytes), "{options}");
         assert_eq!(open(&bytes, &[]).unwrap().disk(0).unwrap().check(false).unwrap(), []);
@@ -128,7 +131,7 @@ fn what_is_made_here_is_read_by_qemu() {
 
         // Written by QEMU, and read here again.
         let path = bench.text("theirs.vhd");
-        qemu_io(&["-f", "vpc", "-c", "write -P 77 100k 300k", &path]);
+        run("qemu-io", &["-f", "vpc", "-c", "write -P 77 100k 300k", &path]);
         disk[100 << 10..400 << 10].fill(77);
         assert!(read_all(&bench.read("theirs.vhd")).unwrap() == disk, "{settings:?}");
     }
@@ -261,8 +264,8 @@ fn no_space_can_be_tried_again() {
 fn bits_that_are_clear_are_set_before_the_host_writes() {
     let bench = Bench::new("bits");
     let path = bench.text("disk.vhd");
-    qemu_img(&["create", "-q", "-f", "vpc", "-o", "force_size=on", &path, "4M"]);
-    qemu_io(&["-f", "vpc", "-c", "write -P 1 0 4k", &path]);
+    run("qemu-img", &["create", "-q", "-f", "vpc", "-o", "force_size=on", &path, "4M"]);
+    run("qemu-io", &["-f", "vpc", "-c", "write -P 1 0 4k", &path]);
     let mut bytes = bench.read("disk.vhd");
     // The first block's bitmap: only the written sectors' bits, as Hyper-V has it.
     let bitmap = u32::from_be_bytes(bytes[1536..1540].try_into().unwrap()) as usize * 512;

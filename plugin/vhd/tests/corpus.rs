@@ -4,43 +4,14 @@
 
 mod support;
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
 use fumehood_plugin::Error;
-use support::{Bench, open, read_range, run};
-
-fn corpus() -> Option<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus");
-    let named = std::env::var_os("FUMEHOOD_CORPUS").map(PathBuf::from);
-    named.or(Some(root)).map(|folder| folder.join("vhd")).filter(|folder| folder.is_dir())
-}
-
-/// The bytes of an image, unpacked.
-fn load(path: &Path) -> Vec<u8> {
-    let tool = match path.extension().and_then(|extension| extension.to_str()) {
-        Some("gz") => "gzip",
-        Some("bz2") => "bzip2",
-        _ => return fs::read(path).unwrap(),
-    };
-    let output = Command::new(tool).arg("-dc").arg(path).output();
-    output.unwrap_or_else(|_| panic!("{tool} is missing: apt-get install {tool}")).stdout
-}
-
-fn hash(bench: &Bench, disk: &[u8]) -> String {
-    fs::write(bench.path("disk.raw"), disk).unwrap();
-    let told = run("sha256sum", "coreutils", &[&bench.text("disk.raw")]);
-    told.split(' ').next().unwrap().into()
-}
+use fumehood_test_support::corpus::{corpus, unpacked};
+use fumehood_test_support::tool::sha256;
+use support::{open, read_range};
 
 #[test]
 fn images_of_others_hold_what_is_known_of_them() {
-    let Some(corpus) = corpus() else {
-        println!("skipped: there is no collection of images; name one with FUMEHOOD_CORPUS");
-        return;
-    };
-    let bench = Bench::new("corpus");
+    let Some(corpus) = corpus("vhd") else { return };
     let known = [
         ("dfvfs-ext2.vhd", "870be7ae16c1fa8faab05c6eb9205dc9a7ae35c5f552c5cf8a267c0bc6a5cb99"),
         (
@@ -57,9 +28,9 @@ fn images_of_others_hold_what_is_known_of_them() {
         ),
     ];
     for (name, expected) in known {
-        let bytes = load(&corpus.join(name));
+        let bytes = unpacked(&corpus.join(name));
         let disk = read_range(&bytes, 0, u64::MAX).unwrap();
-        assert_eq!(hash(&bench, &disk), expected, "{name}");
+        assert_eq!(sha256(&disk), expected, "{name}");
         let image = open(&bytes, &[]).unwrap();
         assert_eq!(image.disk(0).unwrap().check(false).unwrap(), [], "{name}");
         assert_eq!(image.info().warnings, [""; 0], "{name}");
@@ -68,8 +39,8 @@ fn images_of_others_hold_what_is_known_of_them() {
 
 #[test]
 fn virtual_pc_shows_the_geometry() {
-    let Some(corpus) = corpus() else { return };
-    let bytes = load(&corpus.join("qemu-iotests-virtualpc-dynamic.vhd.bz2"));
+    let Some(corpus) = corpus("vhd") else { return };
+    let bytes = unpacked(&corpus.join("qemu-iotests-virtualpc-dynamic.vhd.bz2"));
     let size = |settings: &[(&str, &str)]| open(&bytes, settings).unwrap().disks()[0].size;
     assert_eq!(size(&[]), 136_363_130_880);
     assert_eq!(size(&[("size", "chs")]), 136_363_130_880);
@@ -81,8 +52,8 @@ fn virtual_pc_shows_the_geometry() {
 
 #[test]
 fn what_must_be_refused_is() {
-    let Some(corpus) = corpus() else { return };
-    let refusal = |name: &str| match open(&load(&corpus.join(name)), &[]) {
+    let Some(corpus) = corpus("vhd") else { return };
+    let refusal = |name: &str| match open(&unpacked(&corpus.join(name)), &[]) {
         Err(Error::Corrupt { offset, what, .. }) => (offset, what),
         Err(other) => panic!("{name}: {other}"),
         Ok(_) => panic!("{name} was not refused"),

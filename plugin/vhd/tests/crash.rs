@@ -3,14 +3,14 @@
 mod support;
 
 use std::cell::Cell;
-use std::fs;
 use std::rc::Rc;
 
 use fumehood_plugin::memory::MemoryHost;
 use fumehood_plugin::simulate::{CrashReplay, JournalSource, SimulatedHost, crash_replay, crashes};
 use fumehood_plugin::{Access, CreateOptions, Format, Image, OpenOptions, Parent, Result};
+use fumehood_test_support::Bench;
 use fumehood_vhd::Vhd;
-use support::{Bench, PARENT_ID, qemu_img, vhdiinfo};
+use support::{PARENT_ID, vhdiinfo};
 
 fn create(main: JournalSource, options: &CreateOptions) -> Result<Box<dyn Image>> {
     Vhd::create(Rc::new(main), Rc::new(MemoryHost::new()), options.clone())
@@ -28,7 +28,7 @@ fn replay(name: &str, settings: &[(&str, &str)], parent: Vec<u8>) {
     let bench = Bench::new(name);
     let mut options = CreateOptions::new(SIZE);
     options.seed = [7; 32];
-    options.settings = settings.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
+    options.settings = fumehood_test_support::settings(settings);
     if !parent.is_empty() {
         options.parent = Some(Parent {
             references: vec!["base.vhd".into()],
@@ -40,11 +40,11 @@ fn replay(name: &str, settings: &[(&str, &str)], parent: Vec<u8>) {
     let judged = Cell::new(0);
     let judge = |bytes: &[u8]| {
         let path = bench.path("crashed.vhd");
-        fs::write(&path, bytes).unwrap();
+        bench.write("crashed.vhd", bytes);
         vhdiinfo(&path);
         // QEMU does not know differencing images.
         if !differencing {
-            qemu_img(&["info", "-f", "vpc", path.to_str().unwrap()]);
+            bench.run("qemu-img", &["info", "-f", "vpc", "crashed.vhd"]);
         }
         judged.set(judged.get() + 1);
     };

@@ -11,6 +11,8 @@ use fumehood_plugin::simulate::{JournalSource, Random, SimulatedHost};
 use fumehood_plugin::{
     Access, Confidence, Content, CreateOptions, Error, Format, Glimpse, OpenOptions, Parent,
 };
+use fumehood_test_support::Sources;
+use fumehood_test_support::damage::rounds;
 use fumehood_vhd::Vhd;
 use support::{PARENT_ID, open, read_all};
 
@@ -186,6 +188,7 @@ fn footers_of_511_bytes_are_read() {
 
 /// Walks the whole disk as far as it can be walked in a few steps.
 fn walk(bytes: &[u8]) -> bool {
+    let sources = Sources::new("disk.vhd", bytes);
     let Ok(image) = open(bytes, &[]) else { return false };
     let size = image.disks()[0].size;
     image.info();
@@ -195,18 +198,8 @@ fn walk(bytes: &[u8]) -> bool {
         if at >= size {
             break;
         }
-        at = match disk.extents(at, 1 << 20) {
-            Ok(extents) => {
-                check_answer(&extents, at, size).unwrap();
-                for extent in &extents {
-                    if let Content::Stored(stored) = extent.content {
-                        assert!(stored.offset + extent.length <= bytes.len() as u64);
-                    }
-                }
-                extents.last().unwrap().end()
-            }
-            Err(_) => at.saturating_add(4096),
-        };
+        let answer = sources.answer(&mut *disk, size, at, 1 << 20);
+        at = answer.unwrap_or(at.saturating_add(4096));
     }
     let _ = disk.check(false);
     true
@@ -241,8 +234,7 @@ fn no_truncation_breaks_anything() {
 
 #[test]
 fn no_change_of_bytes_breaks_the_contract() {
-    let count = std::env::var("VHD_MUTATIONS").ok().and_then(|count| count.parse().ok());
-    let count = count.unwrap_or(4000u64);
+    let count = rounds("VHD_MUTATIONS", 4000);
     let mut random = Random::new(0xc0_4ec7);
     let images = [image(false), image(true)];
     let mut opened = 0;

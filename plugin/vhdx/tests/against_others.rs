@@ -4,11 +4,14 @@ mod support;
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use fumehood_plugin::{Content, Parent};
+use fumehood_test_support::Bench;
+use fumehood_test_support::corpus::{corpus, unpacked};
 use support::{
-    Bench, contents, create, created, findings, open, open_read, opened, sample, settings,
+    contents, create, created, findings, open, open_read, opened, qemu_contents, sample, settings,
+    write_sparse,
 };
 
 use fumehood_plugin::simulate::JournalSource;
@@ -38,7 +41,7 @@ fn images_of_qemu_are_read_and_written() {
             arguments.push(&name);
             bench.run("qemu-io", &arguments);
             let bytes = bench.read(&name);
-            let mut expected = bench.qemu_contents(&bytes);
+            let mut expected = qemu_contents(&bench, &bytes);
             for window in [100_000, u64::MAX] {
                 assert!(contents(&bytes, window).unwrap() == expected, "{options} {window}");
             }
@@ -55,7 +58,7 @@ fn images_of_qemu_are_read_and_written() {
             expected[..4 << 20].fill(0);
             host.close().unwrap();
             assert!(contents(&source.bytes(), MIB).unwrap() == expected, "{options}");
-            assert!(bench.qemu_contents(&source.bytes()) == expected, "{options}");
+            assert!(qemu_contents(&bench, &source.bytes()) == expected, "{options}");
         }
     }
 }
@@ -81,18 +84,18 @@ fn images_made_here_are_read_by_others() {
             // Before it is closed it is an image after a crash: QEMU carries out the log.
             host.flush().unwrap();
             if sector == 512 {
-                assert!(bench.qemu_contents(&source.bytes()) == shown, "{list:?}");
+                assert!(qemu_contents(&bench, &source.bytes()) == shown, "{list:?}");
             }
             assert!(contents(&source.bytes(), 70_000).unwrap() == shown, "{list:?}");
             host.close().unwrap();
-            bench.write("closed.vhdx", &source.bytes());
+            write_sparse(&bench, "closed.vhdx", &source.bytes());
             let told = bench.run("vhdiinfo", &["closed.vhdx"]).to_lowercase();
             for expected in [subformat, "38805504 bytes", &format!("sector\t: {sector} bytes")] {
                 assert!(told.contains(expected), "{expected}: {told}");
             }
             // QEMU knows sectors of 512 bytes only; what it writes is read here.
             if sector == 512 {
-                assert!(bench.qemu_contents(&source.bytes()) == shown, "{list:?}");
+                assert!(qemu_contents(&bench, &source.bytes()) == shown, "{list:?}");
                 let write = "write -P 77 30M 3M";
                 bench.run("qemu-io", &["-f", "vhdx", "-c", write, "image.vhdx"]);
                 let mut expected = shown;
@@ -134,8 +137,8 @@ fn differencing_images_are_known_to_libvhdi() {
     assert_eq!(recorded.references, ["base.vhdx", "/images/base.vhdx"]);
     assert_eq!(recorded.identities[0], identity);
     assert_eq!(info.granularity, 512);
-    bench.write("child.vhdx", &child.bytes());
-    bench.write("base.vhdx", &base.bytes());
+    write_sparse(&bench, "child.vhdx", &child.bytes());
+    write_sparse(&bench, "base.vhdx", &base.bytes());
     let told = bench.run("vhdiinfo", &["child.vhdx"]).to_lowercase();
     for expected in ["differential", "base.vhdx", &identity, "20971520 bytes"] {
         assert!(told.contains(expected), "{expected}: {told}");
@@ -214,39 +217,30 @@ fn settings_that_cannot_be() {
 /// it is `shared/corpus` beside the project, if that is there.
 #[test]
 fn samples() {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus");
-    let corpus = std::env::var_os("FUMEHOOD_CORPUS").map_or(beside, PathBuf::from);
-    if !corpus.is_dir() {
-        println!("skipped: there is no collection of images; name one with FUMEHOOD_CORPUS");
-        return;
-    }
-    let samples = corpus.join("vhdx").to_str().unwrap().to_string();
+    let Some(samples) = corpus("vhdx") else { return };
     let bench = Bench::new("samples");
     let names = ["hyperv-dynamic.vhdx.gz", "qemu-iotests-iotest-dirtylog-10G-4M.vhdx.bz2"];
     for name in names {
-        let tool = if name.ends_with("gz") { "gzip" } else { "bzip2" };
-        let command = format!("{tool} -dc {samples}/{name} > sample.vhdx");
-        bench.run("sh", &["-c", &command]);
-        let bytes = bench.read("sample.vhdx");
+        let bytes = unpacked(&samples.join(name));
+        write_sparse(&bench, "sample.vhdx", &bytes);
         bench.run("qemu-img", &["check", "-q", "-r", "all", "-f", "vhdx", "sample.vhdx"]);
         bench.run("qemu-img", &["convert", "-f", "vhdx", "-O", "raw", "sample.vhdx", "theirs.raw"]);
-        write_raw(&bytes, &bench.path("ours.raw"));
+        write_raw(&bytes, &bench.text("ours.raw"));
         let compare = ["compare", "-q", "-f", "raw", "-F", "raw", "ours.raw", "theirs.raw"];
         bench.run("qemu-img", &compare);
         assert_eq!(findings(&bytes), []);
         // Opened for writing, the log is carried out for good.
         let source = JournalSource::new(0, "sample", bytes.clone());
         open(source.clone()).unwrap().close().unwrap();
-        bench.write("opened.vhdx", &source.bytes());
+        write_sparse(&bench, "opened.vhdx", &source.bytes());
         bench.run("qemu-img", &["check", "-q", "-f", "vhdx", "opened.vhdx"]);
         bench.run(
             "qemu-img",
             &["compare", "-q", "-f", "vhdx", "-F", "raw", "opened.vhdx", "theirs.raw"],
         );
     }
-    let command = format!("gzip -dc {samples}/hyperv-differencing.avhdx.gz > child.avhdx");
-    bench.run("sh", &["-c", &command]);
-    let bytes = bench.read("child.avhdx");
+    let bytes = unpacked(&samples.join("hyperv-differencing.avhdx.gz"));
+    write_sparse(&bench, "child.avhdx", &bytes);
     let info = open_read(&bytes).unwrap().0.disks().remove(0);
     let parent = info.parent.unwrap();
     assert_eq!((info.size, info.granularity), (8 << 30, 512));

@@ -4,7 +4,11 @@ mod support;
 
 use fumehood_plugin::simulate::{CrashReplay, JournalSource, crash_replay, crashes};
 use fumehood_plugin::{Content, CreateOptions, Parent, Source};
-use support::{Bench, contents, create, created, findings, open, open_read, opened, settings};
+use fumehood_test_support::Bench;
+use support::{
+    contents, create, created, findings, open, open_read, opened, qemu_contents, settings,
+    write_sparse,
+};
 
 const MIB: u64 = 1 << 20;
 
@@ -27,7 +31,7 @@ fn replay(seed: u64, options: &CreateOptions, parent: &[u8], judge: &dyn Fn(&[u8
 
 fn judge_by_qemu(bench: &Bench, bytes: &[u8]) {
     assert_eq!(findings(bytes), []);
-    assert!(bench.qemu_contents(bytes) == contents(bytes, MIB).unwrap());
+    assert!(qemu_contents(bench, bytes) == contents(bytes, MIB).unwrap());
 }
 
 #[test]
@@ -103,7 +107,7 @@ fn a_commit_larger_than_the_log() {
     }
     assert!(some > 0);
     let bench = Bench::new("crash-large");
-    bench.write("image.vhdx", &source.bytes());
+    write_sparse(&bench, "image.vhdx", &source.bytes());
     bench.run("qemu-img", &["check", "-q", "-r", "all", "-f", "vhdx", "image.vhdx"]);
     let read = format!("read -P 0 {} 1M", (BLOCKS - 1) * APART);
     bench.run("qemu-io", &["-r", "-f", "vhdx", "-c", &read, "image.vhdx"]);

@@ -8,6 +8,7 @@ use std::time::Instant;
 use fumehood_plugin::memory::check_answer;
 use fumehood_plugin::simulate::{JournalSource, Random};
 use fumehood_plugin::{Content, Error, Parent};
+use fumehood_test_support::damage::rounds;
 use support::{contents, created, findings, open, open_read, opened, settings};
 
 const MIB: usize = 1 << 20;
@@ -301,8 +302,7 @@ fn mutate(image: &mut Vec<u8>, random: &mut Random) {
 /// `VHDX_MUTATIONS` sets how many are tried.
 #[test]
 fn no_change_of_bytes_breaks_the_contract() {
-    let given = std::env::var("VHDX_MUTATIONS").ok().and_then(|count| count.parse().ok());
-    let count = given.unwrap_or(600u64);
+    let count = rounds("VHDX_MUTATIONS", 600);
     let images = [sound(), differencing()];
     let mut random = Random::new(0x51c0_77e5);
     let (mut walked, mut longest) = (0, 0);
@@ -342,10 +342,10 @@ fn a_file_shorter_than_its_log_knows_is_refused() {
 #[test]
 fn a_log_is_shown_carried_out_and_the_file_is_not_touched() {
     let image = differencing();
-    let (opened, source) = open_read(&image).unwrap();
+    let (opened, sources) = open_read(&image).unwrap();
     assert!(opened.info().warnings[0].contains("log"));
     let extents = opened.disk(0).unwrap().extents(0, 4 << 20).unwrap();
     let lengths: Vec<_> = extents.iter().map(|extent| extent.length / 512).collect();
     assert_eq!(lengths, [1, 1, 2046, 2050, 2046, 2048], "{extents:?}");
-    assert_eq!(source.read(0, image.len()).unwrap(), image);
+    assert_eq!(sources.main.read(0, image.len()).unwrap(), image);
 }

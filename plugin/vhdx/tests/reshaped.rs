@@ -5,7 +5,11 @@ mod support;
 
 use fumehood_plugin::simulate::JournalSource;
 use fumehood_plugin::{Content, Error, Parent};
-use support::{Bench, contents, created, findings, open, open_read, opened, sample, settings};
+use fumehood_test_support::Bench;
+use support::{
+    contents, created, findings, open, open_read, opened, qemu_contents, sample, settings,
+    write_sparse,
+};
 
 const MIB: u64 = 1 << 20;
 
@@ -38,10 +42,10 @@ fn resized() {
             expected.resize(size as usize, 0);
             assert!(host.contents().unwrap() == expected, "{kind} {size}");
             host.flush().unwrap();
-            assert!(bench.qemu_contents(&source.bytes()) == expected, "{kind} {size}");
+            assert!(qemu_contents(&bench, &source.bytes()) == expected, "{kind} {size}");
         }
         host.close().unwrap();
-        assert!(bench.qemu_contents(&source.bytes()) == expected, "{kind}");
+        assert!(qemu_contents(&bench, &source.bytes()) == expected, "{kind}");
         assert_eq!(findings(&source.bytes()), []);
     }
 }
@@ -73,7 +77,7 @@ fn a_larger_disk_needs_a_larger_bat() {
             let extent = disk.extents(at, 1).unwrap().remove(0);
             assert!(matches!(extent.content, Content::Stored(_)), "{extent:?}");
         }
-        bench.write("grown.vhdx", &source.bytes());
+        write_sparse(&bench, "grown.vhdx", &source.bytes());
         let check = ["check", "-q", "-r", "all", "-f", "vhdx", "grown.vhdx"];
         bench.run("qemu-img", &check);
         let read = format!("read -P {} 1023M 512", sample(1, 1)[0]);
@@ -125,7 +129,7 @@ fn another_parent_and_none() {
     image.close().unwrap();
     assert!(open_read(&source.bytes()).unwrap().0.disks()[0].parent.is_none());
     let bench = Bench::new("rebase");
-    assert!(bench.qemu_contents(&source.bytes()) == expected);
+    assert!(qemu_contents(&bench, &source.bytes()) == expected);
     assert!(contents(&source.bytes(), MIB).unwrap() == expected);
 }
 

@@ -49,7 +49,7 @@ impl Image for VmaImage {
 
     fn info(&self) -> ImageInfo {
         let header = &self.archive.header;
-        let summary = self.archive.summary();
+        let summary = self.archive.summary().ok();
         let mut details: Vec<(&str, String)> =
             alloc::vec![("archive", uuid(&header.uuid)), ("created", date(header.created))];
         let states = header.devices.iter().enumerate();
@@ -83,8 +83,7 @@ impl Image for VmaImage {
 
     fn disk(&self, number: u32) -> Result<Box<dyn Disk>> {
         let (place, device, first) = self.list().nth(number as usize).ok_or(Error::OutOfRange)?;
-        self.archive.finish()?;
-        let summary = self.archive.summary().unwrap_or_default();
+        let summary = self.archive.summary()?;
         let tally = summary.tallies.get(place);
         let complete = tally.is_some_and(|tally| tally.found == device.clusters());
         Ok(Box::new(Map::new(Rc::clone(&self.archive), device, first, complete)))

@@ -5,9 +5,10 @@ mod common;
 use std::rc::Rc;
 
 use common::generator::{Archive, CLUSTER, Slot, disk, shuffled, slots_of};
-use common::{Counted, contents, open, open_source, read, source};
+use common::{contents, open, open_source, read, source};
 use fumehood_plugin::memory::{self, MemorySource, check_answer};
 use fumehood_plugin::{Content, Error, Source, SourceHandle};
+use fumehood_test_support::Counted;
 
 /// Sizes no cluster, no block and no sector divides.
 const SIZES: [usize; 3] = [3 * 1_048_576, 20 * CLUSTER + 5 * 4096, 9 * CLUSTER + 4096 + 700];
@@ -92,9 +93,9 @@ fn empty_slots_and_whole_last_blocks_are_passed_over() {
 fn the_second_open_reads_no_extent() {
     let bytes = archive().bytes();
     let scratch: SourceHandle = Rc::new(memory::scratch(1));
-    let first = Counted::new(&bytes);
+    let first = Counted::new("disk.vma", &bytes);
     open_source(first.clone(), Some(scratch.clone())).unwrap();
-    let second = Counted::new(&bytes);
+    let second = Counted::new("disk.vma", &bytes);
     let image = open_source(second.clone(), Some(scratch.clone())).unwrap();
     let extents = archive().extents.len() as u64;
     assert_eq!(first.reads.get() - second.reads.get(), extents);
@@ -106,7 +107,7 @@ fn the_second_open_reads_no_extent() {
     let mut other = archive();
     other.uuid[0] ^= 1;
     for other in [other.bytes(), bytes[..bytes.len() - 1].to_vec()] {
-        let counted = Counted::new(&other);
+        let counted = Counted::new("disk.vma", &other);
         open_source(counted.clone(), Some(scratch.clone())).unwrap();
         assert!(counted.reads.get() >= first.reads.get() - 1);
     }

@@ -4,25 +4,15 @@
 
 mod common;
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-
 use common::{open, read, source, survive};
 use fumehood_plugin::Content;
 use fumehood_plugin::simulate::Random;
+use fumehood_test_support::corpus::sample;
+use fumehood_test_support::tool::sha256;
 
 /// The archive of a disk of 10 GiB that was cut behind its second extent.
 fn truncated() -> Option<Vec<u8>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus");
-    let named = std::env::var_os("FUMEHOOD_CORPUS").map(PathBuf::from);
-    let path = named.unwrap_or(root).join("vma/dissect-test-truncated.vma.gz");
-    if !path.exists() {
-        println!("skipped: there is no {}", path.display());
-        return None;
-    }
-    let output = Command::new("gzip").arg("-dc").arg(path).output();
-    Some(output.expect("gzip is missing: tests/run installs what the tests need").stdout)
+    sample("vma", "dissect-test-truncated.vma.gz")
 }
 
 /// Of cluster 0, and of clusters 16 to 22, as another reader gives them.
@@ -30,14 +20,6 @@ const EXPECTED: [&str; 2] = [
     "cf4adcf1933a8c9a0a3ff5588e1400e6beea8a32212b3a35ba08c7b08e4e6b1f",
     "8c989a3aa590795fa919ccb7d1f28651c85f8a0d9ba00ab22cdd9fb760fa7955",
 ];
-
-fn sha256(bytes: &[u8]) -> String {
-    let mut tool = Command::new("sha256sum");
-    let mut child = tool.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("coreutils");
-    child.stdin.take().unwrap().write_all(bytes).unwrap();
-    let told = child.wait_with_output().unwrap().stdout;
-    String::from_utf8(told).unwrap().split(' ').next().unwrap().into()
-}
 
 #[test]
 fn a_real_archive_that_was_cut_gives_what_it_has() {

@@ -3,8 +3,11 @@
 mod support;
 
 use fumehood_plugin::{Confidence, Content, Error, Format, Glimpse};
+use fumehood_test_support::Bench;
+use fumehood_test_support::qemu::qemu_io;
+use fumehood_test_support::tool::run;
 use fumehood_vmdk::Vmdk;
-use support::{Bench, qemu_img, qemu_io, run, sample};
+use support::{sample, set};
 
 const SUBFORMATS: [&str; 5] = [
     "monolithicSparse",
@@ -34,9 +37,9 @@ fn every_variant_reads_as_with_qemu() {
                 false => format!("subformat={subformat},zeroed_grain={zeroed}"),
             };
             let path = bench.text(&name);
-            qemu_img(&["convert", "-f", "raw", "-O", "vmdk", "-o", &options, &raw, &path]);
-            let set = bench.set(&name);
-            assert!(set.read().unwrap() == bench.by_qemu(&name), "{options}");
+            run("qemu-img", &["convert", "-f", "raw", "-O", "vmdk", "-o", &options, &raw, &path]);
+            let set = set(&bench, &name);
+            assert!(set.read().unwrap() == bench.qemu_reads("vmdk", &name), "{options}");
             assert_eq!(set.check(), [""; 0], "{options}");
             assert_eq!(set.warnings(), [""; 0], "{options}");
             let head = bench.read(&name);
@@ -62,10 +65,11 @@ fn writes_zeroes_and_odd_sizes_read_as_with_qemu() {
             );
             let options = if zeroed { options } else { format!("subformat={subformat}") };
             let path = bench.text(&name);
-            qemu_img(&["create", "-q", "-f", "vmdk", "-o", &options, &path, size]);
-            qemu_io(&path, &["write -P 1 0 5k", "write -P 2 60k 3k"]);
+            run("qemu-img", &["create", "-q", "-f", "vmdk", "-o", &options, &path, size]);
+            qemu_io("vmdk", &path, &["write -P 1 0 5k", "write -P 2 60k 3k"]);
             if size != "65024" {
                 qemu_io(
+                    "vmdk",
                     &path,
                     &[
                         "write -P 3 3M 1234k",
@@ -75,8 +79,8 @@ fn writes_zeroes_and_odd_sizes_read_as_with_qemu() {
                     ],
                 );
             }
-            let set = bench.set(&name);
-            assert!(set.read().unwrap() == bench.by_qemu(&name), "{options} {size}");
+            let set = set(&bench, &name);
+            assert!(set.read().unwrap() == bench.qemu_reads("vmdk", &name), "{options} {size}");
             assert_eq!(set.check(), [""; 0], "{options} {size}");
         }
     }
@@ -87,10 +91,10 @@ fn extents_of_two_gigabytes_follow_each_other() {
     let bench = Bench::new("split");
     let path = bench.text("disk.vmdk");
     let options = "subformat=twoGbMaxExtentSparse";
-    qemu_img(&["create", "-q", "-f", "vmdk", "-o", options, &path, "5G"]);
+    run("qemu-img", &["create", "-q", "-f", "vmdk", "-o", options, &path, "5G"]);
     let border = "write -P 7 2147479552 8k";
-    qemu_io(&path, &[border, "write -P 8 4294966272 2k", "write -P 9 5368708096 1k"]);
-    let set = bench.set("disk.vmdk");
+    qemu_io("vmdk", &path, &[border, "write -P 8 4294966272 2k", "write -P 9 5368708096 1k"]);
+    let set = set(&bench, "disk.vmdk");
     assert_eq!(set.size(), 5 << 30);
     for (offset, length, fill) in
         [(2147479552, 8192, 7), (4294966272, 2048, 8), ((5 << 30) - 1024, 1024, 9)]
@@ -107,30 +111,21 @@ fn extents_of_two_gigabytes_follow_each_other() {
 fn a_child_names_its_parent() {
     let bench = Bench::new("child");
     let (base, child) = (bench.text("base.vmdk"), bench.text("child.vmdk"));
-    qemu_img(&["create", "-q", "-f", "vmdk", &base, "2M"]);
-    qemu_io(&base, &["write -P 1 0 2M"]);
-    qemu_img(&[
-        "create",
-        "-q",
-        "-f",
-        "vmdk",
-        "-F",
-        "vmdk",
-        "-b",
-        &base,
-        "-o",
-        "zeroed_grain=on",
-        &child,
-    ]);
-    qemu_io(&child, &["write -P 2 64k 64k", "write -z 256k 64k"]);
-    let info = bench.set("child.vmdk").open().unwrap().disks().remove(0);
+    run("qemu-img", &["create", "-q", "-f", "vmdk", &base, "2M"]);
+    qemu_io("vmdk", &base, &["write -P 1 0 2M"]);
+    run(
+        "qemu-img",
+        &["create", "-q", "-f", "vmdk", "-F", "vmdk", "-b", &base, "-o", "zeroed_grain=on", &child],
+    );
+    qemu_io("vmdk", &child, &["write -P 2 64k 64k", "write -z 256k 64k"]);
+    let info = set(&bench, "child.vmdk").open().unwrap().disks().remove(0);
     let parent = info.parent.unwrap();
     assert_eq!(parent.references, [base.as_str(), "base.vmdk"]);
     assert_eq!(parent.format.as_deref(), Some("vmdk"));
-    let own = bench.set("base.vmdk").open().unwrap().disks().remove(0);
+    let own = set(&bench, "base.vmdk").open().unwrap().disks().remove(0);
     assert_eq!(parent.identities, [own.identity.unwrap()]);
     assert_eq!(own.parent, None);
-    let mut disk = bench.set("child.vmdk").open().unwrap().disk(0).unwrap();
+    let mut disk = set(&bench, "child.vmdk").open().unwrap().disk(0).unwrap();
     let extents = disk.extents(0, 2 << 20).unwrap();
     let kinds: Vec<_> = extents
         .iter()
@@ -152,9 +147,9 @@ fn what_is_read_is_what_libvmdk_tells() {
         let path = bench.text("disk.vmdk");
         let options = format!("subformat={subformat}");
         let raw = bench.text("disk.raw");
-        qemu_img(&["convert", "-f", "raw", "-O", "vmdk", "-o", &options, &raw, &path]);
+        run("qemu-img", &["convert", "-f", "raw", "-O", "vmdk", "-o", &options, &raw, &path]);
         let told = run("vmdkinfo", &[&path]);
-        let set = bench.set("disk.vmdk");
+        let set = set(&bench, "disk.vmdk");
         assert!(told.contains(&format!("({} bytes)", set.size())), "{told}");
         let identity = set.open().unwrap().disks()[0].identity.clone().unwrap();
         assert!(told.contains(&format!("0x{identity}")), "{told} {identity}");
@@ -165,9 +160,12 @@ fn what_is_read_is_what_libvmdk_tells() {
 fn a_split_that_lacks_a_part_names_it() {
     let bench = Bench::new("lacks");
     let path = bench.text("disk.vmdk");
-    qemu_img(&["create", "-q", "-f", "vmdk", "-o", "subformat=twoGbMaxExtentSparse", &path, "3G"]);
+    run(
+        "qemu-img",
+        &["create", "-q", "-f", "vmdk", "-o", "subformat=twoGbMaxExtentSparse", &path, "3G"],
+    );
     std::fs::remove_file(bench.path("disk-s002.vmdk")).unwrap();
-    let refusal = bench.set("disk.vmdk").refusal();
+    let refusal = set(&bench, "disk.vmdk").refusal();
     assert!(matches!(&refusal, Error::Missing(name) if name == "disk-s002.vmdk"), "{refusal}");
 }
 
@@ -177,8 +175,8 @@ fn a_part_opened_by_itself_warns() {
     bench.write("disk.raw", &sample(3 << 20));
     let (raw, path) = (bench.text("disk.raw"), bench.text("disk.vmdk"));
     let options = "subformat=twoGbMaxExtentSparse";
-    qemu_img(&["convert", "-f", "raw", "-O", "vmdk", "-o", options, &raw, &path]);
-    let set = bench.set("disk-s001.vmdk");
+    run("qemu-img", &["convert", "-f", "raw", "-O", "vmdk", "-o", options, &raw, &path]);
+    let set = set(&bench, "disk-s001.vmdk");
     assert!(set.read().unwrap() == sample(3 << 20));
     assert!(set.warnings()[0].contains("without its descriptor"));
 }

@@ -5,38 +5,15 @@
 mod support;
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use fumehood_plugin::Error;
-use support::{Bench, Set, run};
-
-fn corpus() -> Option<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus");
-    let named = std::env::var_os("FUMEHOOD_CORPUS").map(PathBuf::from);
-    let found = named.or(Some(root)).map(|folder| folder.join("vmdk"));
-    let found = found.filter(|folder| folder.is_dir());
-    if found.is_none() {
-        println!("skipped: there is no collection of images; name one with FUMEHOOD_CORPUS");
-    }
-    found
-}
-
-fn unpack(tool: &str, path: &Path) -> Vec<u8> {
-    let output = Command::new(tool).arg("-dc").arg(path).output();
-    output.unwrap_or_else(|_| panic!("{tool} is missing: tests/run installs it")).stdout
-}
-
-fn hash(bench: &Bench, disk: &[u8]) -> String {
-    bench.write("disk.raw", disk);
-    let told = run("sha256sum", &[&bench.text("disk.raw")]);
-    told.split(' ').next().unwrap().into()
-}
+use fumehood_test_support::corpus::{corpus, unpacked};
+use fumehood_test_support::tool::sha256;
+use support::Set;
 
 #[test]
 fn images_of_others_hold_what_is_known_of_them() {
-    let Some(corpus) = corpus() else { return };
-    let bench = Bench::new("corpus");
+    let Some(corpus) = corpus("vmdk") else { return };
     let stroz = "a3bcf05f07a1c06a3380eeca8571f0efb2b85afafa1e21662b8cad436d1f7727";
     for (folder, name, expected, warnings) in [
         (
@@ -69,7 +46,7 @@ fn images_of_others_hold_what_is_known_of_them() {
         ),
     ] {
         let set = Set::load(&corpus.join(folder), name);
-        assert_eq!(hash(&bench, &set.read().unwrap()), expected, "{name}");
+        assert_eq!(sha256(&set.read().unwrap()), expected, "{name}");
         assert_eq!(set.check(), [""; 0], "{name}");
         assert_eq!(set.warnings().len(), warnings, "{name}: {:?}", set.warnings());
     }
@@ -77,15 +54,14 @@ fn images_of_others_hold_what_is_known_of_them() {
 
 #[test]
 fn an_extent_that_esxi_wrote_is_read_with_and_without_a_descriptor() {
-    let Some(corpus) = corpus() else { return };
-    let bench = Bench::new("sesparse");
-    let bytes = unpack("gzip", &corpus.join("esxi-sesparse.vmdk.gz"));
+    let Some(corpus) = corpus("vmdk") else { return };
+    let bytes = unpacked(&corpus.join("esxi-sesparse.vmdk.gz"));
     let text = "# Disk DescriptorFile\nversion=1\nCID=12345678\nparentCID=ffffffff\n\
         createType=\"seSparse\"\nRW 1048576 SESPARSE \"delta.vmdk\"\n";
     let known = "3afa48010241335528fe402f083fc9f3a1013a49485221443a78d9a8604e2f90";
     let (alone, described) =
         (Set::single(&bytes), Set::new(text.as_bytes(), &[("delta.vmdk", &bytes)]));
-    assert_eq!(hash(&bench, &alone.read().unwrap()), known);
+    assert_eq!(sha256(&alone.read().unwrap()), known);
     assert_eq!((alone.size(), described.size()), (512 << 20, 512 << 20));
     assert_eq!((alone.check(), described.check()), (vec![], vec![]));
     let start = described.read_range(0, 32 << 20).unwrap();
@@ -94,8 +70,8 @@ fn an_extent_that_esxi_wrote_is_read_with_and_without_a_descriptor() {
 
 #[test]
 fn what_must_be_refused_is() {
-    let Some(corpus) = corpus() else { return };
-    let fuzzed = Set::single(&unpack("bzip2", &corpus.join("qemu-iotests-afl9.vmdk.bz2")));
+    let Some(corpus) = corpus("vmdk") else { return };
+    let fuzzed = Set::single(&unpacked(&corpus.join("qemu-iotests-afl9.vmdk.bz2")));
     let refusal = fuzzed.refusal();
     assert!(matches!(refusal, Error::Corrupt { .. }), "{refusal}");
     for (name, missing) in [

@@ -4,8 +4,9 @@
 mod support;
 
 use fumehood_plugin::Content;
+use fumehood_test_support::Bench;
 use support::generate::{self, Grain, Hosted, descriptor, disk, pattern};
-use support::{Bench, Set};
+use support::{Set, set};
 
 /// A base of noise, and the descriptor of a delta over it.
 fn over_base(bench: &Bench, kind: &str, line: &str, sectors: usize) -> Vec<u8> {
@@ -47,9 +48,9 @@ fn a_cowd_delta_reads_as_with_qemu() {
         let base = over_base(&bench, "vmfsSparse", &line, sectors);
         bench.write("child-delta.vmdk", &generate::cowd(sectors, grain, &grains));
         let expected = disk(&grains, grain, sectors, Some(&base));
-        let set = bench.set("child.vmdk");
+        let set = set(&bench, "child.vmdk");
         assert!(layered(&set, &base) == expected, "{grain}");
-        assert!(bench.by_qemu("child.vmdk") == expected, "{grain}, by QEMU");
+        assert!(bench.qemu_reads("vmdk", "child.vmdk") == expected, "{grain}, by QEMU");
         assert_eq!((set.check(), set.warnings()), (vec![], vec![]));
         let info = set.open().unwrap().disks().remove(0);
         assert_eq!(info.granularity as usize, grain * 512);
@@ -71,9 +72,9 @@ fn an_sesparse_delta_reads_as_with_qemu() {
     let base = over_base(&bench, "seSparse", &line, sectors);
     bench.write("child-sesparse.vmdk", &generate::sesparse(sectors, &grains));
     let expected = disk(&grains, 8, sectors, Some(&base));
-    let set = bench.set("child.vmdk");
+    let set = set(&bench, "child.vmdk");
     assert!(layered(&set, &base) == expected);
-    assert!(bench.by_qemu("child.vmdk") == expected, "by QEMU");
+    assert!(bench.qemu_reads("vmdk", "child.vmdk") == expected, "by QEMU");
     assert_eq!((set.check(), set.warnings()), (vec![], vec![]));
     assert_eq!(set.open().unwrap().disks()[0].granularity, 4096);
 }
@@ -92,9 +93,9 @@ fn hosted_extents_of_any_grain_read_as_with_qemu() {
         let hosted = hosted(capacity, grain, "monolithicSparse");
         bench.write("disk.vmdk", &hosted.sparse(&grains));
         let expected = disk(&grains, grain, capacity, None);
-        let set = bench.set("disk.vmdk");
+        let set = set(&bench, "disk.vmdk");
         assert!(set.read().unwrap() == expected, "{count} {grain}");
-        assert!(bench.by_qemu("disk.vmdk") == expected, "{count} {grain}, by QEMU");
+        assert!(bench.qemu_reads("vmdk", "disk.vmdk") == expected, "{count} {grain}, by QEMU");
         assert_eq!((set.check(), set.warnings()), (vec![], vec![]));
     }
 }
@@ -114,9 +115,12 @@ fn streams_with_a_footer_read_as_with_qemu() {
         let stream = hosted(capacity, grain, "streamOptimized").stream(&grains, cut_last);
         bench.write("disk.vmdk", &stream);
         let expected = disk(&grains, grain, capacity, None);
-        let set = bench.set("disk.vmdk");
+        let set = set(&bench, "disk.vmdk");
         assert!(set.read().unwrap() == expected, "{count} {grain} {cut_last}");
-        assert!(bench.by_qemu("disk.vmdk") == expected, "{count} {grain} {cut_last}, by QEMU");
+        assert!(
+            bench.qemu_reads("vmdk", "disk.vmdk") == expected,
+            "{count} {grain} {cut_last}, by QEMU"
+        );
         assert_eq!((set.check(), set.warnings()), (vec![], vec![]));
         // As tapes and stores pad it.
         let padded = [&stream[..], &[0; 5 * 512 + 100]].concat();

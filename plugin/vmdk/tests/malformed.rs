@@ -6,6 +6,7 @@ mod support;
 
 use fumehood_plugin::simulate::Random;
 use fumehood_plugin::{Confidence, Error, Format, Glimpse};
+use fumehood_test_support::damage::rounds;
 use fumehood_vmdk::Vmdk;
 use support::Set;
 use support::generate::{
@@ -357,8 +358,7 @@ fn no_truncation_breaks_anything() {
 
 #[test]
 fn no_change_of_bytes_breaks_the_contract() {
-    let count = std::env::var("VMDK_MUTATIONS").ok().and_then(|count| count.parse().ok());
-    let count = count.unwrap_or(4000u64);
+    let count = rounds("VMDK_MUTATIONS", 4000);
     let mut random = Random::new(0x76_6d_64_6b);
     let se = generate::sesparse(5000 * 8, &pattern(300, 8, true));
     let text = descriptor("custom", &["RW 795 SPARSE \"a\"", "RW 9 FLAT \"b\" 1"], None);

@@ -122,24 +122,14 @@ impl Archive {
         Ok(progress)
     }
 
-    /// Scans to the end.
+    /// What the scan found.
     ///
     /// # Errors
-    /// As [`Scan::step`].
-    pub fn finish(&self) -> Result<()> {
-        loop {
-            let Progress { done, total } = self.prepare()?;
-            if done >= total {
-                return Ok(());
-            }
-        }
-    }
-
-    /// What the scan found, if it is done.
-    pub fn summary(&self) -> Option<Summary> {
+    /// [`Error::Io`] before it is done.
+    pub fn summary(&self) -> Result<Summary> {
         match &*self.state.borrow() {
-            State::Ready(_, summary) => Some(summary.clone()),
-            State::Scanning(_) => None,
+            State::Ready(_, summary) => Ok(summary.clone()),
+            State::Scanning(_) => Err(not_scanned()),
         }
     }
 
@@ -150,7 +140,7 @@ impl Archive {
     pub fn with_index<R>(&self, action: impl FnOnce(&mut Index) -> Result<R>) -> Result<R> {
         match &mut *self.state.borrow_mut() {
             State::Ready(index, _) => action(index),
-            State::Scanning(_) => Err(Error::Io("the archive is not scanned yet".into())),
+            State::Scanning(_) => Err(not_scanned()),
         }
     }
 
@@ -161,4 +151,8 @@ impl Archive {
     pub fn text(&self) -> Result<Vec<u8>> {
         read_bytes(&*self.main, self.text.data, self.text.size, MANIFEST)
     }
+}
+
+fn not_scanned() -> Error {
+    Error::Io("the archive is not scanned yet".into())
 }

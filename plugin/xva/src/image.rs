@@ -71,7 +71,7 @@ impl Image for XvaImage {
     }
 
     fn info(&self) -> ImageInfo {
-        let summary = self.archive.summary();
+        let summary = self.archive.summary().ok();
         let mut details = self.archive.manifest.details.clone();
         if let Some(summary) = &summary {
             details.push(("chunk size".to_string(), summary.chunk.to_string()));
@@ -111,7 +111,7 @@ impl Image for XvaImage {
     }
 
     fn disk(&self, number: u32) -> Result<Box<dyn Disk>> {
-        self.archive.finish()?;
+        self.archive.summary()?;
         let (vdi, tally) = self.list().into_iter().nth(number as usize).ok_or(Error::OutOfRange)?;
         Ok(Box::new(Map::new(Rc::clone(&self.archive), vdi, tally)))
     }

@@ -2,18 +2,15 @@
 
 use alloc::string::String;
 
+use fumehood_plugin::text;
+
 /// The most characters of a text that are shown.
 const SHOWN: usize = 256;
 
 /// `text` without what could disturb a terminal or a reader: control characters, and
 /// marks that reorder the line.
 pub fn harmless(text: &str) -> String {
-    let replace = |character: char| match character {
-        '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => ' ',
-        control if control.is_control() => ' ',
-        other => other,
-    };
-    let text: String = text.trim().chars().take(SHOWN).map(replace).collect();
+    let text: String = text::harmless(text.trim()).chars().take(SHOWN).collect();
     text.trim_end().into()
 }
 

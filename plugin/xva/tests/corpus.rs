@@ -4,34 +4,16 @@
 
 mod common;
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-
 use common::{contents, open};
+use fumehood_test_support::corpus::sample;
+use fumehood_test_support::tool::sha256;
 
 /// Of the disk, as it went into the writer, padded to whole chunks.
 const EXPECTED: &str = "b06196c89072911b962eddd8fdee4541d17b059fd13617347c15dbdebfddce2a";
 
-fn sha256(bytes: &[u8]) -> String {
-    let mut tool = Command::new("sha256sum");
-    let mut child = tool.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("coreutils");
-    child.stdin.take().unwrap().write_all(bytes).unwrap();
-    let told = child.wait_with_output().unwrap().stdout;
-    String::from_utf8(told).unwrap().split(' ').next().unwrap().into()
-}
-
 #[test]
 fn an_export_of_xen_orchestra_is_read() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus");
-    let named = std::env::var_os("FUMEHOOD_CORPUS").map(PathBuf::from);
-    let path = named.unwrap_or(root).join("xva/xen-orchestra-writer.xva.gz");
-    if !path.exists() {
-        println!("skipped: there is no {}", path.display());
-        return;
-    }
-    let output = Command::new("gzip").arg("-dc").arg(path).output();
-    let bytes = output.expect("gzip is missing: tests/run installs what the tests need").stdout;
+    let Some(bytes) = sample("xva", "xen-orchestra-writer.xva.gz") else { return };
     let image = open(&bytes).unwrap();
     let info = image.info();
     assert_eq!(info.warnings, [""; 0]);

@@ -3,13 +3,13 @@
 mod common;
 
 use std::fs;
-use std::process::Command;
 use std::rc::Rc;
 
 use common::generator::{Sum, Tar, Vdi, disk, hex, manifest, sha1, xxh64};
-use common::{Counted, contents, open, open_source, read, source};
+use common::{contents, open, open_source, read, source};
 use fumehood_plugin::memory::{self, MemorySource, check_answer};
 use fumehood_plugin::{Confidence, Content, Error, Extent, Format, Glimpse, Source, SourceHandle};
+use fumehood_test_support::{Bench, Counted};
 use fumehood_xva::Xva;
 
 /// Less than the usual, which is soon done; the format does not depend on it.
@@ -140,7 +140,7 @@ fn the_second_open_reads_no_chunk() {
     let bytes = export(Sum::Sha1, &[1], false);
     let scratch: SourceHandle = Rc::new(memory::scratch(1));
     let counts = [0, 1].map(|_| {
-        let counted = Counted::new(&bytes);
+        let counted = Counted::new("machine.xva", &bytes);
         let image = open_source(counted.clone(), Some(scratch.clone())).unwrap();
         for (number, place) in [(0, 2), (1, 0), (2, 1)] {
             assert!(contents(&*image, &bytes, number).unwrap() == disks()[place]);
@@ -151,7 +151,7 @@ fn the_second_open_reads_no_chunk() {
     });
     assert!(counts[0] > 10 && counts[1] <= 2, "{counts:?}");
     // An export of another length is another.
-    let counted = Counted::new(&bytes[..bytes.len() - 512]);
+    let counted = Counted::new("machine.xva", &bytes[..bytes.len() - 512]);
     open_source(counted.clone(), Some(scratch)).unwrap();
     assert!(counted.reads.get() > 10);
 }
@@ -183,17 +183,10 @@ fn a_torn_scratch_costs_a_scan_and_never_bytes() {
 
 #[test]
 fn an_export_packed_anew_by_tar_is_read() {
-    let folder = std::env::temp_dir().join(format!("fumehood-xva-{}", std::process::id()));
-    fs::create_dir_all(&folder).unwrap();
-    let tar = |arguments: &[&str]| {
-        let mut command = Command::new("tar");
-        let output = command.current_dir(&folder).env("LC_ALL", "C").args(arguments).output();
-        let output = output.expect("tar is missing: tests/run installs what the tests need");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    };
-    fs::write(folder.join("machine.xva"), export(Sum::Xxhash, &[2], false)).unwrap();
-    fs::create_dir_all(folder.join("out")).unwrap();
-    tar(&["-xf", "machine.xva", "-C", "out"]);
+    let bench = Bench::new("xva");
+    bench.write("machine.xva", &export(Sum::Xxhash, &[2], false));
+    fs::create_dir_all(bench.path("out")).unwrap();
+    bench.run("tar", &["-xf", "machine.xva", "-C", "out"]);
     for options in [
         &["--format=ustar"][..],
         &["--format=gnu"],
@@ -207,8 +200,8 @@ fn an_export_packed_anew_by_tar_is_read() {
             ["./ova.xml", "./Ref:1", "./Ref:12", "./Ref:2"],
         ] {
             let fixed = ["-C", "out", "--sort=name", "-cf", "packed"];
-            tar(&[options, &fixed, &files].concat());
-            let bytes = fs::read(folder.join("packed")).unwrap();
+            bench.run("tar", &[options, &fixed, &files].concat());
+            let bytes = bench.read("packed");
             let image = open(&bytes).unwrap_or_else(|error| panic!("{options:?}: {error}"));
             assert!(contents(&*image, &bytes, 1).unwrap() == disks()[0], "{options:?}");
             assert_eq!(image.info().warnings, [""; 0], "{options:?}");
@@ -216,5 +209,4 @@ fn an_export_packed_anew_by_tar_is_read() {
             assert_eq!(Xva::probe(&glimpse), Confidence::Certain);
         }
     }
-    let _ = fs::remove_dir_all(&folder);
 }

@@ -1,33 +1,24 @@
-//! What the tests share: sets in memory, images built by hand from the format's
-//! description, tools that are not ours.
+//! What the tests of this format share: sets in memory, and images built by hand from the
+//! format's description.
 #![allow(dead_code)]
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
 use std::rc::Rc;
 
 use fumehood_android_sparse::AndroidSparse;
-use fumehood_plugin::memory::{MemoryHost, MemorySource, check_answer, read_disk};
-use fumehood_plugin::{
-    Content, Error, Extent, Format, Image, OpenOptions, Progress, Result, SourceHandle,
-};
+use fumehood_plugin::memory::MemorySource;
+use fumehood_plugin::{Content, Extent, Format, Image, OpenOptions, Result, SourceHandle};
+use fumehood_test_support::{Bench, Sources, not_encoded, prepare};
 
 /// Files by name; the main one first.
 pub struct Set {
-    main: MemorySource,
-    host: Rc<MemoryHost>,
+    sources: Sources,
     pub scratch: Option<MemorySource>,
 }
 
 impl Set {
     pub fn new(name: &str, main: &[u8], others: &[(String, Vec<u8>)]) -> Self {
-        let host = MemoryHost::new();
-        for (name, bytes) in others {
-            host.grant(name, bytes.clone());
-        }
-        let main = MemorySource::new(0, name, main.to_vec());
-        Self { main, host: Rc::new(host), scratch: None }
+        Self { sources: Sources::new(name, main).beside(others), scratch: None }
     }
 
     pub fn single(bytes: &[u8]) -> Self {
@@ -38,33 +29,18 @@ impl Set {
     pub fn prepared(&self) -> Result<(Box<dyn Image>, usize)> {
         let scratch = self.scratch.clone().map(|scratch| Rc::new(scratch) as SourceHandle);
         let options = OpenOptions { scratch, ..OpenOptions::read_only() };
-        let image = AndroidSparse::open(Rc::new(self.main.clone()), self.host.clone(), options)?;
-        let mut steps = 0;
-        loop {
-            steps += 1;
-            let Progress { done, total } = image.prepare()?;
-            assert!(done <= total);
-            if done == total {
-                return Ok((image, steps));
-            }
-        }
+        let Sources { main, host } = self.sources.clone();
+        let image = AndroidSparse::open(main, host, options)?;
+        let steps = prepare(&*image)?;
+        Ok((image, steps))
     }
 
     pub fn open(&self) -> Result<Box<dyn Image>> {
         self.prepared().map(|(image, _)| image)
     }
 
-    fn source(&self, id: u32) -> Option<SourceHandle> {
-        let source = if id == 0 { Some(self.main.clone()) } else { self.host.source(id) };
-        source.map(|source| Rc::new(source) as SourceHandle)
-    }
-
     pub fn read(&self, offset: u64, length: u64) -> Result<Vec<u8>> {
-        let image = self.open()?;
-        let size = image.disks()[0].size;
-        let decode = |_: &_, _: &[u8]| Err(Error::Io("nothing is encoded".into()));
-        let length = length.min(size - offset);
-        read_disk(&mut *image.disk(0)?, size, offset, length, &|id| self.source(id), &decode)
+        self.sources.read(&*self.open()?, 0, offset, length, &not_encoded)
     }
 
     /// What an extent that is stored or zero holds at an offset, four bytes of it.
@@ -73,7 +49,7 @@ impl Set {
             Content::Zero => vec![0; 4],
             Content::Stored(stored) => {
                 let skip = offset - extent.offset;
-                self.source(stored.source).unwrap().read(stored.offset + skip, 4).unwrap()
+                self.sources.find(stored.source).unwrap().read(stored.offset + skip, 4).unwrap()
             }
             ref other => panic!("{other:?}"),
         }
@@ -89,31 +65,7 @@ impl Set {
         image.info();
         let size = image.disks()[0].size;
         let mut disk = image.disk(0).unwrap();
-        let mut at = 0;
-        for _ in 0..50 {
-            if at >= size {
-                break;
-            }
-            let extents = disk.extents(at, 1 << 24).unwrap();
-            assert!(extents.len() <= 65536);
-            check_answer(&extents, at, size).unwrap();
-            for extent in &extents {
-                match extent.content {
-                    Content::Stored(stored) => {
-                        let end = stored.offset + extent.length;
-                        assert!(end <= self.source(stored.source).unwrap().size());
-                    }
-                    Content::Computed => {
-                        let length = extent.length.min(5000);
-                        let bytes = disk.read(extent.offset, length as usize).unwrap();
-                        assert_eq!(bytes.len() as u64, length);
-                    }
-                    _ => (),
-                }
-            }
-            at = extents.last().unwrap().end();
-        }
-        assert!(disk.extents(size, 1).is_err());
+        self.sources.walk(&mut *disk, size, 1 << 24, 50).unwrap();
         assert!(disk.check(false).unwrap().len() <= 1000);
         true
     }
@@ -192,56 +144,9 @@ impl Builder {
     }
 }
 
-/// A directory of its own for one test, removed at the end.
-pub struct Bench {
-    directory: PathBuf,
-}
-
-impl Bench {
-    pub fn new(name: &str) -> Self {
-        let own = format!("fumehood-android-sparse-{name}-{}", std::process::id());
-        let directory = std::env::temp_dir().join(own);
-        fs::create_dir_all(&directory).unwrap();
-        Self { directory }
-    }
-
-    pub fn path(&self, name: &str) -> String {
-        self.directory.join(name).to_str().unwrap().to_string()
-    }
-
-    pub fn read(&self, name: &str) -> Vec<u8> {
-        fs::read(self.path(name)).unwrap()
-    }
-
-    pub fn write(&self, name: &str, bytes: &[u8]) {
-        fs::write(self.path(name), bytes).unwrap();
-    }
-
-    /// What simg2img makes of files.
-    pub fn by_simg2img(&self, names: &[&str]) -> Vec<u8> {
-        let mut paths: Vec<String> = names.iter().map(|name| self.path(name)).collect();
-        paths.push(self.path("theirs.raw"));
-        let paths: Vec<&str> = paths.iter().map(|path| &**path).collect();
-        let _ = fs::remove_file(self.path("theirs.raw"));
-        run("simg2img", &paths);
-        self.read("theirs.raw")
-    }
-}
-
-impl Drop for Bench {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.directory);
-    }
-}
-
-/// Runs a tool that must succeed, and gives what it says.
-pub fn run(tool: &str, arguments: &[&str]) -> String {
-    let output = Command::new(tool)
-        .args(arguments)
-        .output()
-        .unwrap_or_else(|_| panic!("{tool} is missing: tests/run installs what the tests need"));
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{tool} {arguments:?}: {said}{error}");
-    said
+/// What simg2img makes of files.
+pub fn by_simg2img(bench: &Bench, names: &[&str]) -> Vec<u8> {
+    let _ = fs::remove_file(bench.path("theirs.raw"));
+    bench.run("simg2img", &[names, &["theirs.raw"]].concat());
+    bench.read("theirs.raw")
 }

@@ -7,8 +7,9 @@ use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 
 use fumehood_asif::Asif;
-use fumehood_plugin::memory::{MemoryHost, MemorySource, check_answer, read_disk};
-use fumehood_plugin::{Content, Error, Format, Image, OpenOptions, Result, Source, SourceHandle};
+use fumehood_plugin::memory::MemorySource;
+use fumehood_plugin::{Error, Image, OpenOptions, Result, Source, SourceHandle};
+use fumehood_test_support::{Sources, not_encoded};
 
 /// Bytes a chunk in these tests: small ones, of which a table has 2048.
 pub const CHUNK: u64 = 32 << 10;
@@ -111,20 +112,17 @@ pub fn sample() -> Builder {
 }
 
 pub fn open_source(source: SourceHandle) -> Result<Box<dyn Image>> {
-    Asif::open(source, Rc::new(MemoryHost::new()), OpenOptions::read_only())
+    Sources::single(source).open::<Asif>(OpenOptions::read_only())
 }
 
 pub fn open(bytes: &[u8]) -> Result<Box<dyn Image>> {
-    open_source(Rc::new(MemorySource::new(0, "disk.asif", bytes.to_vec())))
+    Sources::new("disk.asif", bytes).open::<Asif>(OpenOptions::read_only())
 }
 
 /// A range of the disk in a source.
 pub fn read(source: &SourceHandle, offset: u64, length: u64) -> Result<Vec<u8>> {
-    let image = open_source(source.clone())?;
-    let size = image.disks()[0].size;
-    let decode = |_: &_, _: &[u8]| Err(Error::Io("nothing is encoded".into()));
-    let find = |id| (id == 0).then(|| source.clone());
-    read_disk(&mut *image.disk(0)?, size, offset, length.min(size - offset), &find, &decode)
+    let sources = Sources::single(source.clone());
+    sources.read(&*open_source(source.clone())?, 0, offset, length, &not_encoded)
 }
 
 pub fn contents(bytes: &[u8]) -> Result<Vec<u8>> {
@@ -140,21 +138,8 @@ pub fn survive(bytes: &[u8]) -> bool {
     }
     let size = image.disks()[0].size;
     let mut disk = image.disk(0).unwrap();
-    let mut at = 0;
-    for _ in 0..6 {
-        if at >= size {
-            break;
-        }
-        let extents = disk.extents(at, 1 << 26).unwrap();
-        check_answer(&extents, at, size).unwrap();
-        for extent in &extents {
-            if let Content::Stored(stored) = extent.content {
-                assert!(stored.offset + extent.length <= bytes.len() as u64);
-            }
-        }
-        at = extents.last().unwrap().end();
-    }
-    assert!(disk.extents(size, 1).is_err());
+    let sources = Sources::new("disk.asif", bytes);
+    sources.walk(&mut *disk, size, 1 << 26, 6).unwrap();
     // A check takes as long as the disk is large.
     if size <= 1 << 30 {
         assert!(disk.check(false).unwrap().len() <= 1001);

@@ -5,8 +5,6 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
 use std::rc::Rc;
 
 use fumehood_clonezilla::Clonezilla;
@@ -14,6 +12,7 @@ use fumehood_plugin::memory::{MemoryHost, MemorySource, check_answer, read_disk}
 use fumehood_plugin::{
     Access, Error, Format, Host, Image, Level, OpenOptions, Result, SourceHandle,
 };
+use fumehood_test_support::{Bench, not_encoded, prepare};
 
 /// A host over a folder in memory, which notes the names that it is asked for.
 pub struct FolderHost {
@@ -100,21 +99,6 @@ impl Folder {
     }
 }
 
-/// Calls `prepare` to its end, by the contract's rules.
-pub fn prepare(image: &dyn Image) -> Result<()> {
-    let mut before = None;
-    for _ in 0..10_000 {
-        let progress = image.prepare()?;
-        assert!(before.is_none_or(|before| progress.done > before), "it stands still");
-        assert!(progress.done <= progress.total);
-        if progress.done == progress.total {
-            return Ok(());
-        }
-        before = Some(progress.done);
-    }
-    panic!("it does not end");
-}
-
 /// An opened folder.
 pub struct Opened {
     pub image: Box<dyn Image>,
@@ -138,8 +122,7 @@ impl Opened {
         }
         assert_eq!(disk.extents(size, 1), Err(Error::OutOfRange));
         let find = |id| self.host.files.source(id).map(|source| Rc::new(source) as SourceHandle);
-        let decode = |_: &_, _: &[u8]| Err(Error::Io("nothing is encoded".into()));
-        read_disk(&mut *disk, size, 0, size, &find, &decode).unwrap()
+        read_disk(&mut *disk, size, 0, size, &find, &not_encoded).unwrap()
     }
 
     /// The details of this name.
@@ -159,60 +142,18 @@ pub fn noise(length: usize, seed: u32) -> Vec<u8> {
     (0..length as u32).map(byte).collect()
 }
 
-/// A directory of its own for one test, removed at the end.
-pub struct Bench {
-    directory: PathBuf,
+/// Runs a line of shell in the directory, which must succeed.
+pub fn shell(bench: &Bench, line: &str) {
+    bench.run("bash", &["-e", "-o", "pipefail", "-c", line]);
 }
 
-impl Bench {
-    pub fn new(name: &str) -> Self {
-        let own = format!("fumehood-clonezilla-{name}-{}", std::process::id());
-        let directory = std::env::temp_dir().join(own);
-        fs::create_dir_all(&directory).unwrap();
-        Self { directory }
+/// The files of a folder in the directory.
+pub fn folder(bench: &Bench, name: &str) -> Folder {
+    let mut folder = Folder::default();
+    for entry in fs::read_dir(bench.path(name)).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        folder = folder.with(&name, fs::read(entry.path()).unwrap());
     }
-
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.directory.join(name)
-    }
-
-    pub fn write(&self, name: &str, bytes: &[u8]) {
-        fs::write(self.path(name), bytes).unwrap();
-    }
-
-    pub fn read(&self, name: &str) -> Vec<u8> {
-        fs::read(self.path(name)).unwrap()
-    }
-
-    /// Runs a line of shell in the directory, which must succeed.
-    pub fn run(&self, line: &str) {
-        let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
-        let output = Command::new("bash")
-            .args(["-e", "-o", "pipefail", "-c", line])
-            .current_dir(&self.directory)
-            .env("PATH", path)
-            .output()
-            .unwrap();
-        let error = String::from_utf8_lossy(&output.stderr);
-        let found = output.status.code() != Some(127);
-        assert!(found, "{error}; tests/run installs what the tests need");
-        assert!(output.status.success(), "{line}: {error}");
-    }
-
-    /// The files of a folder in the directory.
-    pub fn folder(&self, name: &str) -> Folder {
-        let mut folder = Folder::default();
-        for entry in fs::read_dir(self.path(name)).unwrap() {
-            let entry = entry.unwrap();
-            let name = entry.file_name().into_string().unwrap();
-            folder = folder.with(&name, fs::read(entry.path()).unwrap());
-        }
-        folder
-    }
-}
-
-impl Drop for Bench {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.directory);
-    }
+    folder
 }

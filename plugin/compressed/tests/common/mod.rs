@@ -5,8 +5,7 @@
 use std::cell::RefCell;
 use std::fs;
 use std::io::Read;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::rc::Rc;
 
 use fumehood_compressed::Compressed;
@@ -15,65 +14,16 @@ use fumehood_plugin::{
     Codec, Content, DigestKind, DigestValue, Encoded, Error, Extent, Format, Image, OpenOptions,
     Result, SourceHandle,
 };
+use fumehood_test_support::tool::output;
+use fumehood_test_support::{Bench, prepare};
 use miniz_oxide::inflate::core::inflate_flags::TINFL_FLAG_HAS_MORE_INPUT;
 use miniz_oxide::inflate::core::{BlockBoundaryState, DecompressorOxide, decompress};
 
-/// A directory of its own for one test, removed at the end.
-pub struct Bench {
-    directory: PathBuf,
-}
-
-impl Bench {
-    pub fn new(name: &str) -> Self {
-        let own = format!("fumehood-compressed-{name}-{}", std::process::id());
-        let directory = std::env::temp_dir().join(own);
-        fs::create_dir_all(&directory).unwrap();
-        Self { directory }
-    }
-
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.directory.join(name)
-    }
-
-    pub fn write(&self, name: &str, bytes: &[u8]) {
-        fs::write(self.path(name), bytes).unwrap();
-    }
-
-    pub fn read(&self, name: &str) -> Vec<u8> {
-        fs::read(self.path(name)).unwrap()
-    }
-
-    /// What a tool writes to its standard output when it reads `plain`.
-    pub fn filter(&self, tool: &str, package: &str, arguments: &[&str], plain: &[u8]) -> Vec<u8> {
-        self.write("plain", plain);
-        let mut command = Command::new(tool);
-        command.args(arguments).current_dir(&self.directory);
-        command.stdin(fs::File::open(self.path("plain")).unwrap());
-        finish(command, tool, package)
-    }
-
-    /// What a tool writes to its standard output in this folder.
-    pub fn run(&self, tool: &str, package: &str, arguments: &[&str]) -> Vec<u8> {
-        let mut command = Command::new(tool);
-        command.args(arguments).current_dir(&self.directory).stdin(Stdio::null());
-        finish(command, tool, package)
-    }
-}
-
-fn finish(mut command: Command, tool: &str, package: &str) -> Vec<u8> {
-    let output = command.output();
-    let output = output.unwrap_or_else(|_| {
-        panic!("{tool} is missing ({package}): tests/run installs what the tests need")
-    });
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {error}");
-    output.stdout
-}
-
-impl Drop for Bench {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.directory);
-    }
+/// What a tool writes to its standard output when it reads `plain` from a file.
+pub fn filter(bench: &Bench, tool: &str, arguments: &[&str], plain: &[u8]) -> Vec<u8> {
+    bench.write("plain", plain);
+    let plain = fs::File::open(bench.path("plain")).unwrap();
+    output(Command::new(tool).args(arguments).current_dir(bench.path("")).stdin(plain))
 }
 
 /// Repeatable bytes like those of a disk: text, noise, repetition, and long zeroes.
@@ -267,18 +217,8 @@ impl File {
 }
 
 fn prepared(image: Box<dyn Image>) -> Result<(Box<dyn Image>, usize)> {
-    let mut before = None;
-    for steps in 1.. {
-        let progress = image.prepare()?;
-        assert!(before.is_none_or(|before| progress.done > before), "it stands still");
-        before = Some(progress.done);
-        assert!(progress.done <= progress.total);
-        if progress.done == progress.total {
-            return Ok((image, steps));
-        }
-        assert!(steps < 100_000, "it does not end");
-    }
-    unreachable!()
+    let steps = prepare(&*image)?;
+    Ok((image, steps))
 }
 
 /// How many extents there are of each kind: zero, stored in the file, in the scratch,

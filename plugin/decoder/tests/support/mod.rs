@@ -1,8 +1,4 @@
-//! The tools, and bytes to give to them.
-
-use std::io::Write;
-use std::process::{Command, Stdio};
-use std::thread;
+//! Bytes to give to the tools, and the blocks in what they write.
 
 /// Numbers that look random and are the same at every run.
 pub struct Noise(pub u64);
@@ -38,22 +34,6 @@ pub fn sample(length: usize) -> Vec<u8> {
     }
     bytes.truncate(length);
     bytes
-}
-
-/// What `tool` makes of `input`.
-pub fn filter(tool: &str, arguments: &[&str], input: &[u8]) -> Vec<u8> {
-    let mut command = Command::new(tool);
-    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = command
-        .spawn()
-        .unwrap_or_else(|_| panic!("{tool} is missing: tests/run installs what the tests need"));
-    let mut stdin = child.stdin.take().expect("piped");
-    let input = input.to_vec();
-    let writer = thread::spawn(move || stdin.write_all(&input).expect("it reads all"));
-    let output = child.wait_with_output().expect("it ends");
-    writer.join().expect("it was written");
-    assert!(output.status.success(), "{tool} {arguments:?}");
-    output.stdout
 }
 
 /// A block of lzop's container.

@@ -1,8 +1,7 @@
 //! A writer of UDIF images, byte by byte from the description of the format. It shares
 //! nothing with the reader.
 
-use std::io::Write;
-use std::process::{Command, Stdio};
+use fumehood_test_support::tool::filter;
 
 use super::crc32;
 
@@ -214,8 +213,8 @@ fn packed(kind: u32, bytes: &[u8]) -> Vec<u8> {
     match kind {
         RAW => bytes.to_vec(),
         ZLIB => miniz_oxide::deflate::compress_to_vec_zlib(bytes, 6),
-        BZIP2 => through("bzip2", bytes),
-        XZ => through("xz", bytes),
+        BZIP2 => filter("bzip2", &["-c"], bytes),
+        XZ => filter("xz", &["-c"], bytes),
         // Literals alone: a sound stream, if not a short one.
         ADC => {
             bytes.chunks(128).flat_map(|part| [&[0x7f + part.len() as u8], part].concat()).collect()
@@ -226,18 +225,6 @@ fn packed(kind: u32, bytes: &[u8]) -> Vec<u8> {
         }
         other => panic!("type {other:#x}"),
     }
-}
-
-fn through(tool: &str, bytes: &[u8]) -> Vec<u8> {
-    let mut child = Command::new(tool)
-        .arg("-c")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|_| panic!("{tool} is missing: tests/run installs what the tests need"));
-    // Less than the pipe holds comes back before all is written.
-    child.stdin.take().unwrap().write_all(bytes).unwrap();
-    child.wait_with_output().unwrap().stdout
 }
 
 fn base64(bytes: &[u8]) -> String {

@@ -7,13 +7,14 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 
+use fumehood_plugin::text::brief;
 use fumehood_plugin::{Error, Result, Source};
 
 use crate::ewf2::header::Header;
 use crate::ewf2::section::Section;
 use crate::media::{Acquisition, Measures, Media, Method, Origin};
 use crate::object::value;
-use crate::text::{brief, utf16};
+use crate::text::utf16;
 use crate::unpack::unpack;
 
 /// What a text may unpack to, in bytes. There is one of each in every segment; EnCase cuts

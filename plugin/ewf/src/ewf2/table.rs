@@ -26,7 +26,7 @@ struct TableHeader {
 const HEADER: u64 = 32;
 
 /// A table entry.
-#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, FromBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Place {
     /// Offset of the chunk in its segment, or what fills it.

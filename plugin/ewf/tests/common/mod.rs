@@ -4,18 +4,15 @@
 
 pub mod second;
 
-use std::cell::Cell;
-use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::rc::Rc;
 
 use fumehood_ewf::Ewf;
-use fumehood_plugin::memory::{MemoryHost, MemorySource, check_answer, read_disk};
+use fumehood_plugin::memory::read_disk;
 use fumehood_plugin::{
-    Codec, Content, Disk, DiskInfo, Encoded, Error, Format, Image, OpenOptions, Result,
-    SourceHandle,
+    Codec, DigestKind, Disk, DiskInfo, Encoded, Error, Image, OpenOptions, Result,
 };
+use fumehood_test_support::Sources;
+use fumehood_test_support::tool::try_filter;
 use md5::{Digest as _, Md5};
 use miniz_oxide::inflate::decompress_to_vec_zlib_with_limit;
 
@@ -23,34 +20,21 @@ use miniz_oxide::inflate::decompress_to_vec_zlib_with_limit;
 pub type Files = Vec<(String, Vec<u8>)>;
 
 /// A set over memory.
-pub struct Set {
-    pub main: MemorySource,
-    pub host: Rc<MemoryHost>,
-}
+pub struct Set(Sources);
 
 impl Set {
     pub fn new(files: &Files) -> Self {
         let (name, bytes) = &files[0];
-        let main = MemorySource::new(0, name, bytes.clone());
-        let host = MemoryHost::new();
-        for (name, bytes) in &files[1..] {
-            host.grant(name, bytes.clone());
-        }
-        Self { main, host: Rc::new(host) }
+        Self(Sources::new(name, bytes).beside(&files[1..]))
     }
 
     pub fn open(&self) -> Result<Box<dyn Image>> {
-        Ewf::open(Rc::new(self.main.clone()), self.host.clone(), OpenOptions::read_only())
-    }
-
-    pub fn source(&self, id: u32) -> Option<SourceHandle> {
-        let source = if id == 0 { Some(self.main.clone()) } else { self.host.source(id) };
-        source.map(|source| Rc::new(source) as SourceHandle)
+        self.0.open::<Ewf>(OpenOptions::read_only())
     }
 
     /// Reads a range of the disk; a digest or codec that fails fails the read.
     pub fn read(&self, disk: &mut dyn Disk, size: u64, from: u64, length: u64) -> Result<Vec<u8>> {
-        let sources = |id| self.source(id);
+        let sources = |id| self.0.find(id);
         let decode = |encoded: &Encoded, stored: &[u8]| self.decode(encoded, stored);
         read_disk(disk, size, from, length, &sources, &decode)
     }
@@ -64,7 +48,7 @@ impl Set {
             }
             Codec::Bzip2 => bzip2(stored, "-dc").ok_or_else(|| fail("bad bzip2"))?,
             Codec::Identity => {
-                let source = self.source(encoded.source).unwrap();
+                let source = self.0.find(encoded.source).unwrap();
                 let behind = encoded.offset + u64::from(encoded.stored_length);
                 let seal = source.read(behind, 4)?;
                 if adler2::adler32_slice(stored).to_le_bytes() != seal[..] {
@@ -101,18 +85,7 @@ impl Set {
 
 /// What the tool of that name makes of `bytes`; `None` where it finds fault with them.
 pub fn bzip2(bytes: &[u8], option: &str) -> Option<Vec<u8>> {
-    let mut child = Command::new("bzip2")
-        .arg(option)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap_or_else(|_| panic!("bzip2 is missing: tests/run installs what the tests need"));
-    let (mut input, bytes) = (child.stdin.take().unwrap(), bytes.to_vec());
-    let writer = std::thread::spawn(move || input.write_all(&bytes));
-    let output = child.wait_with_output().unwrap();
-    let _ = writer.join();
-    output.status.success().then_some(output.stdout)
+    try_filter("bzip2", &[option], bytes)
 }
 
 /// The set whose first segment is at `path`, in the order of its series.
@@ -139,24 +112,7 @@ pub fn survive(set: &Set) -> bool {
     }
     let Ok(mut disk) = image.disk(0) else { return false };
     let size = image.disks()[0].size;
-    let answers = Cell::new(0);
-    let mut at = 0;
-    while at < size && answers.get() < 100 {
-        answers.set(answers.get() + 1);
-        let extents = match disk.extents(at, 64 << 20) {
-            Ok(extents) => extents,
-            Err(Error::OutOfRange) => panic!("{at} is inside of {size}"),
-            Err(_) => break,
-        };
-        check_answer(&extents, at, size).unwrap();
-        for extent in &extents {
-            if let Content::Encoded(encoded) = &extent.content {
-                let end = encoded.offset + u64::from(encoded.stored_length);
-                assert!(end <= set.source(encoded.source).unwrap().size());
-            }
-        }
-        at = extents.last().unwrap().end();
-    }
+    let _ = set.0.walk(&mut *disk, size, 64 << 20, 100);
     let _ = set.read(&mut *disk, size, 0, size.min(256 << 10));
     if size <= 1 << 34 {
         let _ = disk.check(false);
@@ -189,4 +145,17 @@ pub fn sample(length: usize) -> Vec<u8> {
     let rest = length - bytes.len();
     bytes.extend(text.take(rest));
     bytes
+}
+
+/// Compares a set, its digest and what is said of it with what went into it.
+pub fn compare(files: &Files, bytes: &[u8], what: &str) {
+    let set = Set::new(files);
+    let (info, found) = set.contents().unwrap_or_else(|error| panic!("{what}: {error}"));
+    assert_eq!(info.size, bytes.len() as u64, "{what}");
+    assert!(found == bytes, "{what}: contents differ");
+    let stored = info.digests.iter().find(|digest| digest.kind == DigestKind::Md5);
+    assert_eq!(stored.map(|digest| digest.value.clone()), Some(md5(bytes)), "{what}");
+    let image = set.open().unwrap();
+    assert_eq!(image.info().warnings, [""; 0], "{what}");
+    assert_eq!(image.disk(0).unwrap().check(false), Ok(vec![]), "{what}");
 }

@@ -5,15 +5,14 @@
 pub mod writer;
 
 use std::io::Read;
-use std::rc::Rc;
 
 use aes::cipher::{BlockModeDecrypt, KeyIvInit};
 use fumehood_mrimgx::Mrimgx;
-use fumehood_plugin::memory::{MemoryHost, MemorySource, check_answer, read_disk};
+use fumehood_plugin::memory::{check_answer, read_disk};
 use fumehood_plugin::{
-    Codec, Content, DigestValue, Disk, Encoded, Encryption, Error, Format, Image, Key, OpenOptions,
-    Result, SourceHandle,
+    Codec, DigestValue, Disk, Encoded, Encryption, Error, Image, Key, OpenOptions, Result,
 };
+use fumehood_test_support::Sources;
 use md5::{Digest as _, Md5};
 
 /// Files by name, the one that is opened first.
@@ -21,20 +20,14 @@ pub type Files = Vec<(String, Vec<u8>)>;
 
 /// A set over memory.
 pub struct Set {
-    pub main: MemorySource,
-    pub host: Rc<MemoryHost>,
+    pub sources: Sources,
     pub password: Option<String>,
 }
 
 impl Set {
     pub fn new(files: &[(String, Vec<u8>)]) -> Self {
         let (name, bytes) = &files[0];
-        let host = MemoryHost::new();
-        for (name, bytes) in &files[1..] {
-            host.grant(name, bytes.clone());
-        }
-        let main = MemorySource::new(0, name, bytes.clone());
-        Self { main, host: Rc::new(host), password: None }
+        Self { sources: Sources::new(name, bytes).beside(&files[1..]), password: None }
     }
 
     pub fn with_password(mut self, password: &str) -> Self {
@@ -46,16 +39,7 @@ impl Set {
         let key = |password: &String| Key { id: String::new(), secret: password.clone().into() };
         let keys = self.password.iter().map(key).collect();
         let options = OpenOptions { keys, ..OpenOptions::read_only() };
-        let image = Mrimgx::open(Rc::new(self.main.clone()), self.host.clone(), options)?;
-        let mut before = None;
-        loop {
-            let progress = image.prepare()?;
-            if progress.done >= progress.total {
-                return Ok(image);
-            }
-            assert!(before < Some(progress.done), "it moves");
-            before = Some(progress.done);
-        }
+        self.sources.open::<Mrimgx>(options)
     }
 
     /// The error's text.
@@ -66,11 +50,6 @@ impl Set {
         }
     }
 
-    pub fn source(&self, id: u32) -> Option<SourceHandle> {
-        let source = if id == 0 { Some(self.main.clone()) } else { self.host.source(id) };
-        source.map(|source| Rc::new(source) as SourceHandle)
-    }
-
     /// Reads a range of a disk; a digest or codec that fails fails the read.
     pub fn read_range(
         &self,
@@ -79,9 +58,9 @@ impl Set {
         from: u64,
         length: u64,
     ) -> Result<Vec<u8>> {
-        let sources = |id| self.source(id);
+        let find = |id| self.sources.find(id);
         let decode = |encoded: &Encoded, stored: &[u8]| self.decode(encoded, stored);
-        read_disk(disk, size, from, length, &sources, &decode)
+        read_disk(disk, size, from, length, &find, &decode)
     }
 
     /// All of the disk with this number.
@@ -120,7 +99,7 @@ impl Set {
     }
 
     fn decrypt(&self, encryption: &Encryption, stored: &[u8]) -> Vec<u8> {
-        let key = &self.host.secrets()[encryption.key as usize];
+        let key = &self.sources.host.secrets()[encryption.key as usize];
         let vector = &encryption.vector;
         let mut bytes = stored.to_vec();
         let (blocks, rest) = bytes.as_chunks_mut::<16>();
@@ -143,33 +122,11 @@ pub fn survive(set: &Set) -> bool {
     let _ = image.document("image.json");
     for (number, info) in image.disks().iter().enumerate() {
         let Ok(mut disk) = image.disk(number as u32) else { continue };
-        let (mut at, size) = (0, info.size);
-        for _ in 0..20 {
-            if at >= size {
-                break;
-            }
-            let extents = disk.extents(at, 64 << 20).unwrap();
-            check_answer(&extents, at, size).unwrap();
-            for extent in &extents {
-                match &extent.content {
-                    Content::Encoded(encoded) => {
-                        let end = encoded.offset + u64::from(encoded.stored_length);
-                        assert!(end <= set.source(encoded.source).unwrap().size());
-                    }
-                    Content::Computed => {
-                        let length = extent.length.min(1 << 20);
-                        let found = disk.read(extent.offset, length as usize).unwrap();
-                        assert_eq!(found.len() as u64, length);
-                    }
-                    _ => (),
-                }
-            }
-            at = extents.last().unwrap().end();
-        }
+        let size = info.size;
+        set.sources.walk(&mut *disk, size, 64 << 20, 20).unwrap();
         for at in [size / 2, size - 1] {
             check_answer(&disk.extents(at, 1).unwrap(), at, size).unwrap();
         }
-        assert_eq!(disk.extents(size, 1), Err(Error::OutOfRange));
         if size < 1 << 30 {
             let _ = disk.check(false);
         }

@@ -2,62 +2,15 @@
 //! over memory.
 #![allow(dead_code)]
 
-use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
-use std::rc::Rc;
-
 use fumehood_ova::Ova;
-use fumehood_plugin::memory::{MemoryHost, MemorySource, check_answer, read_disk};
-use fumehood_plugin::{Error, Format, Image, OpenOptions, Result, SourceHandle};
+use fumehood_plugin::memory::check_answer;
+use fumehood_plugin::{Error, Image, OpenOptions, Result};
+use fumehood_test_support::{Bench, Sources, not_encoded};
 
-/// A directory of its own for one test, removed at the end.
-pub struct Bench {
-    directory: PathBuf,
-}
-
-impl Bench {
-    pub fn new(name: &str) -> Self {
-        let own = format!("fumehood-ova-{name}-{}", std::process::id());
-        let directory = std::env::temp_dir().join(own);
-        fs::create_dir_all(&directory).unwrap();
-        Self { directory }
-    }
-
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.directory.join(name)
-    }
-
-    pub fn write(&self, name: &str, bytes: &[u8]) {
-        fs::write(self.path(name), bytes).unwrap();
-    }
-
-    pub fn read(&self, name: &str) -> Vec<u8> {
-        fs::read(self.path(name)).unwrap()
-    }
-
-    /// Runs a tool in this folder, which must succeed.
-    pub fn run(&self, tool: &str, arguments: &[&str]) -> String {
-        let output = Command::new(tool).args(arguments).current_dir(&self.directory).output();
-        let output = output.unwrap_or_else(|_| {
-            panic!("{tool} is missing: tests/run installs what the tests need")
-        });
-        let error = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{tool} {arguments:?}: {error}");
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    }
-
-    /// An archive of these files, by GNU tar.
-    pub fn tar(&self, options: &[&str], names: &[&str]) -> Vec<u8> {
-        self.run("tar", &[options, &["-cf", "made.ova"], names].concat());
-        self.read("made.ova")
-    }
-}
-
-impl Drop for Bench {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.directory);
-    }
+/// An archive of these files, by GNU tar.
+pub fn tar(bench: &Bench, options: &[&str], names: &[&str]) -> Vec<u8> {
+    bench.run("tar", &[options, &["-cf", "made.ova"], names].concat());
+    bench.read("made.ova")
 }
 
 /// A document with these files (attributes) and disks (attributes).
@@ -111,19 +64,7 @@ pub fn archive(members: &[Vec<u8>]) -> Vec<u8> {
 }
 
 pub fn open(bytes: &[u8]) -> Result<Box<dyn Image>> {
-    let main = Rc::new(MemorySource::new(0, "x.ova", bytes.to_vec()));
-    let image = Ova::open(main, Rc::new(MemoryHost::new()), OpenOptions::read_only())?;
-    let mut before = None;
-    for _ in 0..1000 {
-        let progress = image.prepare()?;
-        assert!(before.is_none_or(|before| progress.done > before), "it stands still");
-        before = Some(progress.done);
-        assert!(progress.done <= progress.total);
-        if progress.done == progress.total {
-            return Ok(image);
-        }
-    }
-    panic!("it does not end");
+    Sources::new("x.ova", bytes).open::<Ova>(OpenOptions::read_only())
 }
 
 /// The error of opening, which must fail.
@@ -133,14 +74,12 @@ pub fn refusal(bytes: &[u8]) -> Error {
 
 /// All of a disk.
 pub fn contents(bytes: &[u8], image: &dyn Image, number: u32) -> Vec<u8> {
-    let main: SourceHandle = Rc::new(MemorySource::new(0, "x.ova", bytes.to_vec()));
     let size = image.disks()[number as usize].size;
     let mut disk = image.disk(number).unwrap();
     if size > 0 {
         check_answer(&disk.extents(size / 2, 1).unwrap(), size / 2, size).unwrap();
     }
     assert_eq!(disk.extents(size, 1), Err(Error::OutOfRange));
-    let find = |id| (id == 0).then(|| main.clone());
-    let decode = |_: &_, _: &[u8]| Err(Error::Io("nothing is encoded".into()));
-    read_disk(&mut *disk, size, 0, size, &find, &decode).unwrap()
+    let sources = Sources::new("x.ova", bytes);
+    sources.read(image, number, 0, size, &not_encoded).unwrap()
 }

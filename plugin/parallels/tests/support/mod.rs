@@ -1,34 +1,23 @@
-//! What the tests share: bundles in memory, images built by hand from the format's
-//! description, tools that are not ours.
+//! What the tests of this format share: bundles in memory, and images built by hand from
+//! the format's description.
 #![allow(dead_code)]
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
-use std::rc::Rc;
 
 use fumehood_parallels::Parallels;
-use fumehood_plugin::memory::{MemoryHost, MemorySource, check_answer, read_disk};
-use fumehood_plugin::{Content, Error, Format, Glimpse, Image, OpenOptions, Result, SourceHandle};
+use fumehood_plugin::{Glimpse, Image, OpenOptions, Result};
+use fumehood_test_support::{Sources, not_encoded};
 
 /// The state that is written to, by convention.
 pub const TOP: &str = "{5fbaabe3-6958-40ff-92a7-860e329aab41}";
 pub const NONE: &str = "{00000000-0000-0000-0000-000000000000}";
 
 /// Files by name; the main one first.
-pub struct Set {
-    main: MemorySource,
-    host: Rc<MemoryHost>,
-}
+pub struct Set(Sources);
 
 impl Set {
     pub fn new(name: &str, main: &[u8], others: &[(String, Vec<u8>)]) -> Self {
-        let host = MemoryHost::new();
-        for (name, bytes) in others {
-            host.grant(name, bytes.clone());
-        }
-        Self { main: MemorySource::new(0, name, main.to_vec()), host: Rc::new(host) }
+        Self(Sources::new(name, main).beside(others))
     }
 
     pub fn single(bytes: &[u8]) -> Self {
@@ -37,25 +26,16 @@ impl Set {
 
     pub fn open_state(&self, snapshot: Option<&str>) -> Result<Box<dyn Image>> {
         let snapshot = snapshot.map(str::to_string);
-        let options = OpenOptions { snapshot, ..OpenOptions::read_only() };
-        Parallels::open(Rc::new(self.main.clone()), self.host.clone(), options)
+        self.0.open::<Parallels>(OpenOptions { snapshot, ..OpenOptions::read_only() })
     }
 
     pub fn open(&self) -> Result<Box<dyn Image>> {
         self.open_state(None)
     }
 
-    pub fn source(&self, id: u32) -> Option<SourceHandle> {
-        let source = if id == 0 { Some(self.main.clone()) } else { self.host.source(id) };
-        source.map(|source| Rc::new(source) as SourceHandle)
-    }
-
     /// The whole disk in a state; absent reads as zeroes.
     pub fn contents(&self, snapshot: Option<&str>) -> Result<Vec<u8>> {
-        let image = self.open_state(snapshot)?;
-        let size = image.disks()[0].size;
-        let decode = |_: &_, _: &[u8]| Err(Error::Io("nothing is encoded".into()));
-        read_disk(&mut *image.disk(0)?, size, 0, size, &|id| self.source(id), &decode)
+        self.0.read(&*self.open_state(snapshot)?, 0, 0, u64::MAX, &not_encoded)
     }
 
     /// Opens and maps everything as a host would; answers whether it opened.
@@ -70,22 +50,7 @@ impl Set {
         }
         let size = image.disks()[0].size;
         let mut disk = image.disk(0).unwrap();
-        let mut at = 0;
-        for _ in 0..100 {
-            if at >= size {
-                break;
-            }
-            let Ok(extents) = disk.extents(at, 1 << 24) else { break };
-            check_answer(&extents, at, size).unwrap();
-            for extent in &extents {
-                if let Content::Stored(stored) = extent.content {
-                    let end = stored.offset + extent.length;
-                    assert!(end <= self.source(stored.source).unwrap().size());
-                }
-            }
-            at = extents.last().unwrap().end();
-        }
-        assert!(disk.extents(size, 1).is_err());
+        let _ = self.0.walk(&mut *disk, size, 1 << 24, 100);
         assert!(disk.check(false).unwrap().len() <= 1000);
         true
     }
@@ -183,52 +148,4 @@ pub fn glimpse(bytes: &[u8]) -> Glimpse {
     let head = bytes[..bytes.len().min(65536)].to_vec();
     let tail = bytes[bytes.len().saturating_sub(65536)..].to_vec();
     Glimpse { name: "x".into(), size: bytes.len() as u64, head, tail }
-}
-
-/// A directory of its own for one test, removed at the end.
-pub struct Bench {
-    directory: PathBuf,
-}
-
-impl Bench {
-    pub fn new(name: &str) -> Self {
-        let own = format!("fumehood-parallels-{name}-{}", std::process::id());
-        let directory = std::env::temp_dir().join(own);
-        fs::create_dir_all(&directory).unwrap();
-        Self { directory }
-    }
-
-    pub fn path(&self, name: &str) -> String {
-        self.directory.join(name).to_str().unwrap().to_string()
-    }
-
-    pub fn read(&self, name: &str) -> Vec<u8> {
-        fs::read(self.path(name)).unwrap()
-    }
-
-    /// What QEMU reads from an image.
-    pub fn by_qemu(&self, bytes: &[u8]) -> Vec<u8> {
-        fs::write(self.path("theirs.hds"), bytes).unwrap();
-        let (from, to) = (self.path("theirs.hds"), self.path("theirs.raw"));
-        run("qemu-img", &["convert", "-f", "parallels", "-O", "raw", &from, &to]);
-        self.read("theirs.raw")
-    }
-}
-
-impl Drop for Bench {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.directory);
-    }
-}
-
-/// Runs a tool that must succeed, and gives what it says.
-pub fn run(tool: &str, arguments: &[&str]) -> String {
-    let output = Command::new(tool)
-        .args(arguments)
-        .output()
-        .unwrap_or_else(|_| panic!("{tool} is missing: tests/run installs what the tests need"));
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{tool} {arguments:?}: {said}{error}");
-    said
 }

@@ -1,95 +1,37 @@
-//! What the integration tests share: partclone itself, opening over memory, and images
+//! What the tests of this format share: partclone itself, opening over memory, and images
 //! built by hand.
 #![allow(dead_code)]
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
-use std::rc::Rc;
 
 use fumehood_partclone::Partclone;
-use fumehood_plugin::memory::{MemoryHost, MemorySource, read_disk};
-use fumehood_plugin::{
-    DigestKind, DigestValue, Encoded, Error, Format, Image, OpenOptions, Result, SourceHandle,
-};
+use fumehood_plugin::{DigestKind, DigestValue, Encoded, Error, Image, OpenOptions, Result};
+use fumehood_test_support::{Bench, Sources};
 
-/// A directory of its own for one test, removed at the end.
-pub struct Bench {
-    directory: PathBuf,
+/// Saves `NAME.img` as `NAME.pcl`.
+pub fn clone(bench: &Bench, tool: &str, name: &str, options: &[&str]) -> Vec<u8> {
+    let (from, to) = (format!("{name}.img"), format!("{name}.pcl"));
+    let common = ["-q", "-c", "-F", "-L", "log", "-s", &from, "-O", &to];
+    bench.run(tool, &[&common, options].concat());
+    bench.read(&to)
 }
 
-impl Bench {
-    pub fn new(name: &str) -> Self {
-        let own = format!("fumehood-partclone-{name}-{}", std::process::id());
-        let directory = std::env::temp_dir().join(own);
-        fs::create_dir_all(&directory).unwrap();
-        Self { directory }
-    }
-
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.directory.join(name)
-    }
-
-    pub fn read(&self, name: &str) -> Vec<u8> {
-        fs::read(self.path(name)).unwrap()
-    }
-
-    pub fn write(&self, name: &str, bytes: &[u8]) {
-        fs::write(self.path(name), bytes).unwrap();
-    }
-
-    /// Runs a tool that must succeed, in the directory.
-    pub fn run(&self, tool: &str, arguments: &[&str]) {
-        let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
-        let output = Command::new(tool)
-            .args(arguments)
-            .current_dir(&self.directory)
-            .env("PATH", path)
-            .output()
-            .unwrap_or_else(|error| {
-                panic!("{tool}: {error}; tests/run installs what the tests need")
-            });
-        let error = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{tool} {arguments:?}: {error}");
-    }
-
-    /// Saves `NAME.img` as `NAME.pcl`.
-    pub fn clone(&self, tool: &str, name: &str, options: &[&str]) -> Vec<u8> {
-        let (from, to) = (format!("{name}.img"), format!("{name}.pcl"));
-        let common = ["-q", "-c", "-F", "-L", "log", "-s", &from, "-O", &to];
-        self.run(tool, &[&common, options].concat());
-        self.read(&to)
-    }
-
-    /// What partclone restores from `NAME.pcl`.
-    pub fn restore(&self, name: &str) -> Vec<u8> {
-        let (from, to) = (format!("{name}.pcl"), format!("{name}.raw"));
-        let _ = fs::remove_file(self.path(&to));
-        let arguments = ["-q", "-W", "-C", "-L", "log", "-s", &from, "-o", &to];
-        self.run("partclone.restore", &arguments);
-        self.read(&to)
-    }
+/// What partclone restores from `NAME.pcl`.
+pub fn restore(bench: &Bench, name: &str) -> Vec<u8> {
+    let (from, to) = (format!("{name}.pcl"), format!("{name}.raw"));
+    let _ = fs::remove_file(bench.path(&to));
+    bench.run("partclone.restore", &["-q", "-W", "-C", "-L", "log", "-s", &from, "-o", &to]);
+    bench.read(&to)
 }
 
-impl Drop for Bench {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.directory);
-    }
-}
-
-pub fn source(bytes: &[u8]) -> SourceHandle {
-    Rc::new(MemorySource::new(0, "volume.pcl", bytes.to_vec()))
+/// A volume over memory.
+pub fn sources(bytes: &[u8]) -> Sources {
+    Sources::new("volume.pcl", bytes)
 }
 
 /// Opens `bytes`, and prepares it as the host does.
 pub fn open_with(bytes: &[u8], options: OpenOptions) -> Result<Box<dyn Image>> {
-    let image = Partclone::open(source(bytes), Rc::new(MemoryHost::new()), options)?;
-    loop {
-        let progress = image.prepare()?;
-        if progress.done == progress.total {
-            return Ok(image);
-        }
-    }
+    sources(bytes).open::<Partclone>(options)
 }
 
 pub fn open(bytes: &[u8]) -> Result<Box<dyn Image>> {
@@ -110,11 +52,8 @@ pub fn contents(bytes: &[u8]) -> Result<Vec<u8>> {
 
 /// A range of an opened image.
 pub fn range(bytes: &[u8], image: &dyn Image, offset: u64, length: u64) -> Result<Vec<u8>> {
-    let main = source(bytes);
-    let size = image.disks()[0].size;
-    let find = |id| (id == 0).then(|| main.clone());
     let decode = |block: &Encoded, stored: &[u8]| decode(bytes, block, stored);
-    read_disk(&mut *image.disk(0)?, size, offset, length, &find, &decode)
+    sources(bytes).read(image, 0, offset, length, &decode)
 }
 
 fn decode(file: &[u8], block: &Encoded, stored: &[u8]) -> Result<Vec<u8>> {

@@ -3,8 +3,6 @@
 #![allow(dead_code)]
 
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::process::{Command, Stdio};
 use std::rc::Rc;
 
 use aes_gcm::AesGcm;
@@ -12,11 +10,12 @@ use aes_gcm::aead::consts::U16;
 use aes_gcm::aead::{AeadInOut, KeyInit};
 use aes_gcm::aes::Aes256;
 use fumehood_pbs::Pbs;
-use fumehood_plugin::memory::{MemoryHost, MemorySource, read_disk};
+use fumehood_plugin::memory::{MemoryHost, MemorySource};
 use fumehood_plugin::{
-    Codec, DigestKind, DigestValue, Encoded, Error, Format, Image, Key, OpenOptions, Result,
-    SourceHandle,
+    Codec, DigestKind, DigestValue, Encoded, Error, Image, Key, OpenOptions, Result,
 };
+use fumehood_test_support::Sources;
+use fumehood_test_support::tool::try_filter;
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 
@@ -221,21 +220,16 @@ impl Snapshot {
         keys: &[&[u8]],
         settings: &[(&str, &str)],
     ) -> Result<Opened> {
-        let host = self.host();
-        let main: SourceHandle = Rc::new(MemorySource::new(0, name, main));
+        let main = Rc::new(MemorySource::new(0, name, main));
+        let sources = Sources { main, host: self.host() };
         let keys = keys.iter().map(|key| Key { id: String::new(), secret: key.to_vec() });
         let options = OpenOptions {
             keys: keys.collect(),
-            settings: settings.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect(),
+            settings: fumehood_test_support::settings(settings),
             ..OpenOptions::read_only()
         };
-        let image = Pbs::open(main, host.clone(), options)?;
-        loop {
-            let progress = image.prepare()?;
-            if progress.done == progress.total {
-                return Ok(Opened { image, host });
-            }
-        }
+        let image = sources.open::<Pbs>(options)?;
+        Ok(Opened { image, sources })
     }
 }
 
@@ -260,28 +254,25 @@ pub fn index(size: u64, chunk: u64, digests: &[u8]) -> Vec<u8> {
 
 pub struct Opened {
     pub image: Box<dyn Image>,
-    pub host: Rc<MemoryHost>,
+    pub sources: Sources,
 }
 
 impl Opened {
     /// All of a disk, every digest and tag compared.
     pub fn read(&self, number: u32) -> Result<Vec<u8>> {
-        let size = self.image.disks()[number as usize].size;
-        self.range(number, 0, size)
+        self.range(number, 0, u64::MAX)
     }
 
     pub fn range(&self, number: u32, offset: u64, length: u64) -> Result<Vec<u8>> {
-        let size = self.image.disks()[number as usize].size;
-        let find = |id| Some(Rc::new(self.host.source(id)?) as SourceHandle);
         let decode = |block: &Encoded, stored: &[u8]| self.decode(block, stored);
-        read_disk(&mut *self.image.disk(number)?, size, offset, length, &find, &decode)
+        self.sources.read(&*self.image, number, offset, length, &decode)
     }
 
     fn decode(&self, block: &Encoded, stored: &[u8]) -> Result<Vec<u8>> {
         let mut bytes = stored.to_vec();
         if let Some(encryption) = &block.encryption {
             let key: [u8; 32] =
-                self.host.secrets()[encryption.key as usize].as_slice().try_into().unwrap();
+                self.sources.host.secrets()[encryption.key as usize].as_slice().try_into().unwrap();
             let vector: [u8; 16] = encryption.vector.as_slice().try_into().unwrap();
             let tag: [u8; 16] = encryption.tag.as_slice().try_into().unwrap();
             Cipher::new((&key).into())
@@ -313,15 +304,5 @@ impl Opened {
 }
 
 fn unpack(frame: &[u8]) -> Result<Vec<u8>> {
-    let child = Command::new("zstd")
-        .args(["-dcq"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn();
-    let mut child = child
-        .unwrap_or_else(|error| panic!("zstd: {error}; tests/run installs what the tests need"));
-    let _ = child.stdin.take().unwrap().write_all(frame);
-    let output = child.wait_with_output().unwrap();
-    if output.status.success() { Ok(output.stdout) } else { Err(Error::Io("no frame".into())) }
+    try_filter("zstd", &["-dcq"], frame).ok_or(Error::Io("no frame".into()))
 }

@@ -4,36 +4,22 @@
 
 pub mod writer;
 
-use std::rc::Rc;
-
-use fumehood_plugin::memory::{MemoryHost, MemorySource, check_answer, read_disk};
-use fumehood_plugin::{
-    Codec, Content, DigestValue, Encoded, Error, Format, Image, OpenOptions, Result, SourceHandle,
-};
+use fumehood_plugin::{Codec, DigestValue, Encoded, Error, Image, OpenOptions, Result};
+use fumehood_test_support::Sources;
 use fumehood_vbk::Vbk;
 use md5::{Digest as _, Md5};
 
+fn sources(bytes: &[u8]) -> Sources {
+    Sources::new("backup.vbk", bytes)
+}
+
 pub fn open(bytes: &[u8]) -> Result<Box<dyn Image>> {
-    let main = Rc::new(MemorySource::new(0, "backup.vbk", bytes.to_vec()));
-    let image = Vbk::open(main, Rc::new(MemoryHost::new()), OpenOptions::read_only())?;
-    let mut before = None;
-    loop {
-        let progress = image.prepare()?;
-        if progress.done >= progress.total {
-            return Ok(image);
-        }
-        assert!(before < Some(progress.done), "it moves");
-        before = Some(progress.done);
-    }
+    sources(bytes).open::<Vbk>(OpenOptions::read_only())
 }
 
 /// All of the disk with this number; a digest that fails fails the read.
 pub fn read(bytes: &[u8], image: &dyn Image, number: u32) -> Result<Vec<u8>> {
-    let size = image.disks()[number as usize].size;
-    let mut disk = image.disk(number)?;
-    let main = MemorySource::new(0, "backup.vbk", bytes.to_vec());
-    let sources = |id| (id == 0).then(|| Rc::new(main.clone()) as SourceHandle);
-    read_disk(&mut *disk, size, 0, size, &sources, &decode)
+    sources(bytes).read(image, number, 0, u64::MAX, &decode)
 }
 
 fn decode(encoded: &Encoded, stored: &[u8]) -> Result<Vec<u8>> {
@@ -63,25 +49,11 @@ pub fn survive(bytes: &[u8]) -> bool {
     for name in &image.info().documents {
         let _ = image.document(name);
     }
+    let sources = sources(bytes);
     for (number, info) in image.disks().iter().enumerate() {
         let Ok(mut disk) = image.disk(number as u32) else { continue };
-        let (mut at, size) = (0, info.size);
-        for _ in 0..20 {
-            if at >= size {
-                break;
-            }
-            let extents = disk.extents(at, 64 << 20).unwrap();
-            check_answer(&extents, at, size).unwrap();
-            for extent in &extents {
-                if let Content::Encoded(encoded) = &extent.content {
-                    let end = encoded.offset + u64::from(encoded.stored_length);
-                    assert!(end <= bytes.len() as u64, "{extent:?}");
-                }
-            }
-            at = extents.last().unwrap().end();
-        }
-        assert_eq!(disk.extents(size, 1), Err(Error::OutOfRange));
-        if size < 1 << 30 {
+        sources.walk(&mut *disk, info.size, 64 << 20, 20).unwrap();
+        if info.size < 1 << 30 {
             disk.check(false).unwrap();
         }
     }

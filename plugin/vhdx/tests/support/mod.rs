@@ -3,75 +3,33 @@
 #![allow(dead_code)]
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
+use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 
-use fumehood_plugin::memory::{MemoryHost, MemorySource, read_disk};
+use fumehood_plugin::memory::MemoryHost;
 use fumehood_plugin::simulate::{JournalSource, SimulatedHost};
-use fumehood_plugin::{
-    Access, CreateOptions, Error, Format, Image, OpenOptions, Result, SourceHandle,
-};
+use fumehood_plugin::{Access, CreateOptions, Format, Image, OpenOptions, Result};
+use fumehood_test_support::{Bench, Sources, not_encoded};
 use fumehood_vhdx::Vhdx;
 
-/// A directory of its own for one test, removed at the end.
-pub struct Bench {
-    directory: PathBuf,
-}
-
-impl Bench {
-    pub fn new(name: &str) -> Self {
-        let name = format!("fumehood-vhdx-{name}-{}", std::process::id());
-        let directory = std::env::temp_dir().join(name);
-        fs::create_dir_all(&directory).unwrap();
-        Self { directory }
-    }
-
-    pub fn path(&self, name: &str) -> String {
-        self.directory.join(name).to_str().unwrap().into()
-    }
-
-    pub fn run(&self, tool: &str, arguments: &[&str]) -> String {
-        let output = Command::new(tool).args(arguments).current_dir(&self.directory).output();
-        let output = output.unwrap_or_else(|error| {
-            panic!("{tool}: {error}: apt-get install qemu-utils libvhdi-utils gzip bzip2")
-        });
-        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-        assert!(output.status.success(), "{tool} {arguments:?}: {text}");
-        text
-    }
-
-    pub fn read(&self, name: &str) -> Vec<u8> {
-        fs::read(self.directory.join(name)).unwrap()
-    }
-
-    pub fn write(&self, name: &str, bytes: &[u8]) {
-        // Holes stay holes: QEMU looks for them.
-        use std::os::unix::fs::FileExt;
-        let file = fs::File::create(self.directory.join(name)).unwrap();
-        file.set_len(bytes.len() as u64).unwrap();
-        for (number, chunk) in bytes.chunks(1 << 16).enumerate() {
-            if chunk.iter().any(|byte| *byte != 0) {
-                file.write_all_at(chunk, (number as u64) << 16).unwrap();
-            }
+/// Writes a file where holes stay holes: QEMU looks for them.
+pub fn write_sparse(bench: &Bench, name: &str, bytes: &[u8]) {
+    let file = fs::File::create(bench.path(name)).unwrap();
+    file.set_len(bytes.len() as u64).unwrap();
+    for (number, chunk) in bytes.chunks(1 << 16).enumerate() {
+        if chunk.iter().any(|byte| *byte != 0) {
+            file.write_all_at(chunk, (number as u64) << 16).unwrap();
         }
     }
-
-    /// What QEMU reads, after it found nothing wrong (it carries out a dirty log only
-    /// where it may repair).
-    pub fn qemu_contents(&self, image: &[u8]) -> Vec<u8> {
-        self.write("image.vhdx", image);
-        self.run("qemu-img", &["check", "-q", "-r", "all", "-f", "vhdx", "image.vhdx"]);
-        self.run("qemu-img", &["check", "-q", "-f", "vhdx", "image.vhdx"]);
-        self.run("qemu-img", &["convert", "-f", "vhdx", "-O", "raw", "image.vhdx", "image.raw"]);
-        self.read("image.raw")
-    }
 }
 
-impl Drop for Bench {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.directory);
-    }
+/// What QEMU reads, after it found nothing wrong (it carries out a dirty log only where it
+/// may repair).
+pub fn qemu_contents(bench: &Bench, image: &[u8]) -> Vec<u8> {
+    write_sparse(bench, "image.vhdx", image);
+    bench.run("qemu-img", &["check", "-q", "-r", "all", "-f", "vhdx", "image.vhdx"]);
+    bench.run("qemu-img", &["check", "-q", "-f", "vhdx", "image.vhdx"]);
+    bench.qemu_reads("vhdx", "image.vhdx")
 }
 
 fn host() -> Rc<MemoryHost> {
@@ -85,9 +43,9 @@ pub fn open(source: JournalSource) -> Result<Box<dyn Image>> {
 }
 
 /// Opens for reading.
-pub fn open_read(bytes: &[u8]) -> Result<(Box<dyn Image>, SourceHandle)> {
-    let source: SourceHandle = Rc::new(MemorySource::new(0, "disk.vhdx", bytes.to_vec()));
-    Ok((Vhdx::open(source.clone(), host(), OpenOptions::read_only())?, source))
+pub fn open_read(bytes: &[u8]) -> Result<(Box<dyn Image>, Sources)> {
+    let sources = Sources::new("disk.vhdx", bytes);
+    Ok((sources.open::<Vhdx>(OpenOptions::read_only())?, sources))
 }
 
 pub fn create(source: JournalSource, options: &CreateOptions) -> Result<Box<dyn Image>> {
@@ -96,8 +54,8 @@ pub fn create(source: JournalSource, options: &CreateOptions) -> Result<Box<dyn 
 
 /// Options with settings.
 pub fn settings(size: u64, list: &[(&str, &str)]) -> CreateOptions {
-    let own = |(name, value): &(&str, &str)| (name.to_string(), value.to_string());
-    CreateOptions { settings: list.iter().map(own).collect(), ..CreateOptions::new(size) }
+    let settings = fumehood_test_support::settings(list);
+    CreateOptions { settings, ..CreateOptions::new(size) }
 }
 
 /// A new image in a source, and a host that writes to it.
@@ -115,17 +73,8 @@ pub fn opened(source: &JournalSource, parent: &[u8]) -> SimulatedHost {
 
 /// All of the disk, opened for reading, in windows of `window` bytes.
 pub fn contents(bytes: &[u8], window: u64) -> Result<Vec<u8>> {
-    let (image, source) = open_read(bytes)?;
-    let size = image.disks()[0].size;
-    let mut disk = image.disk(0)?;
-    let mut contents = Vec::new();
-    while (contents.len() as u64) < size {
-        let at = contents.len() as u64;
-        let find = |_| Some(source.clone());
-        let decode = |_: &_, _: &[u8]| Err(Error::Io("nothing is encoded".into()));
-        contents.extend(read_disk(&mut *disk, size, at, window.min(size - at), &find, &decode)?);
-    }
-    Ok(contents)
+    let (image, sources) = open_read(bytes)?;
+    sources.read_windows(&*image, window, &not_encoded)
 }
 
 /// What the plugin's own check finds.

@@ -1,106 +1,29 @@
-//! What the integration tests share: tools that are not ours, sets of files in memory,
-//! and reading disks as the host does.
+//! What the integration tests share: sets of files in memory, and reading disks
+//! as the host does.
 #![allow(dead_code)]
 
 pub mod generate;
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::rc::Rc;
+use std::path::Path;
 
-use fumehood_plugin::memory::{MemoryHost, MemorySource, check_answer, read_disk};
-use fumehood_plugin::{
-    Codec, Content, Disk, Encoded, Error, Format, Image, OpenOptions, Result, SourceHandle,
-};
+use fumehood_plugin::memory::check_answer;
+use fumehood_plugin::{Codec, Content, Encoded, Error, Image, OpenOptions, Result};
+use fumehood_test_support::{Bench, Sources};
 use fumehood_vmdk::Vmdk;
 use miniz_oxide::inflate::decompress_to_vec_zlib_with_limit;
 
-/// A directory of its own for one test, removed at the end.
-pub struct Bench {
-    directory: PathBuf,
-}
-
-impl Bench {
-    pub fn new(name: &str) -> Self {
-        let own = format!("fumehood-vmdk-{name}-{}", std::process::id());
-        let directory = std::env::temp_dir().join(own);
-        fs::create_dir_all(&directory).unwrap();
-        Self { directory }
-    }
-
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.directory.join(name)
-    }
-
-    pub fn text(&self, name: &str) -> String {
-        self.path(name).to_str().unwrap().to_string()
-    }
-
-    pub fn read(&self, name: &str) -> Vec<u8> {
-        fs::read(self.path(name)).unwrap()
-    }
-
-    pub fn write(&self, name: &str, bytes: &[u8]) {
-        fs::write(self.path(name), bytes).unwrap();
-    }
-
-    /// The file `main` as an image, and all others in the folder beside it.
-    pub fn set(&self, main: &str) -> Set {
-        Set::load(&self.directory, main)
-    }
-
-    /// What QEMU reads from an image.
-    pub fn by_qemu(&self, main: &str) -> Vec<u8> {
-        let to = self.text("theirs.raw");
-        qemu_img(&["convert", "-f", "vmdk", "-O", "raw", &self.text(main), &to]);
-        let disk = self.read("theirs.raw");
-        fs::remove_file(to).unwrap();
-        disk
-    }
-}
-
-impl Drop for Bench {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.directory);
-    }
-}
-
-/// Runs a tool that must succeed, and gives what it says.
-pub fn run(tool: &str, arguments: &[&str]) -> String {
-    let output = Command::new(tool)
-        .args(arguments)
-        .output()
-        .unwrap_or_else(|_| panic!("{tool} is missing: tests/run installs what the tests need"));
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{tool} {arguments:?}: {error}");
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-pub fn qemu_img(arguments: &[&str]) -> String {
-    run("qemu-img", arguments)
-}
-
-/// Has qemu-io carry out commands on a VMDK image.
-pub fn qemu_io(path: &str, commands: &[&str]) {
-    let mut arguments = vec!["-f", "vmdk"];
-    commands.iter().for_each(|command| arguments.extend(["-c", command]));
-    arguments.push(path);
-    let told = run("qemu-io", &arguments);
-    assert!(!told.contains("failed"), "{told}");
+/// The file `main` as an image, and all others in the folder beside it.
+pub fn set(bench: &Bench, main: &str) -> Set {
+    Set::load(&bench.path(""), main)
 }
 
 /// An image over memory, and the files beside it.
-pub struct Set {
-    pub main: MemorySource,
-    pub host: Rc<MemoryHost>,
-}
+pub struct Set(Sources);
 
 impl Set {
     pub fn new(main: &[u8], others: &[(&str, &[u8])]) -> Self {
-        let host = MemoryHost::new();
-        others.iter().for_each(|(name, bytes)| host.grant(name, bytes.to_vec()));
-        Self { main: MemorySource::new(0, "disk.vmdk", main.to_vec()), host: Rc::new(host) }
+        Self(Sources::new("disk.vmdk", main).beside(others))
     }
 
     pub fn single(main: &[u8]) -> Self {
@@ -108,37 +31,26 @@ impl Set {
     }
 
     pub fn load(folder: &Path, main: &str) -> Self {
-        let host = MemoryHost::new();
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            let name = path.file_name().unwrap().to_str().unwrap();
-            if name != main && path.is_file() {
-                host.grant(name, fs::read(&path).unwrap());
-            }
-        }
-        let main = MemorySource::new(0, main, fs::read(folder.join(main)).unwrap());
-        Self { main, host: Rc::new(host) }
+        let others: Vec<(String, Vec<u8>)> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.is_file() && *path != folder.join(main))
+            .map(|path| (path.file_name().unwrap().to_str().unwrap().into(), path))
+            .map(|(name, path)| (name, fs::read(path).unwrap()))
+            .collect();
+        Self(Sources::new(main, &fs::read(folder.join(main)).unwrap()).beside(&others))
     }
 
     pub fn open(&self) -> Result<Box<dyn Image>> {
-        Vmdk::open(Rc::new(self.main.clone()), self.host.clone(), OpenOptions::read_only())
+        self.0.open::<Vmdk>(OpenOptions::read_only())
     }
 
     pub fn refusal(&self) -> Error {
         self.open().err().expect("it opened")
     }
 
-    pub fn source(&self, id: u32) -> Option<SourceHandle> {
-        let source = if id == 0 { Some(self.main.clone()) } else { self.host.source(id) };
-        source.map(|source| Rc::new(source) as SourceHandle)
-    }
-
     pub fn read_range(&self, offset: u64, length: u64) -> Result<Vec<u8>> {
-        let image = self.open()?;
-        let size = image.disks()[0].size;
-        let length = length.min(size - offset);
-        let sources = |id| self.source(id);
-        read_disk(&mut *image.disk(0)?, size, offset, length, &sources, &decode)
+        self.0.read(&*self.open()?, 0, offset, length, &decode)
     }
 
     /// All of the disk; absent reads as zeroes.
@@ -186,40 +98,19 @@ impl Set {
         let mut disk = image.disk(0).unwrap();
         let mut at = 0;
         for _ in 0..50 {
-            at = self.answer(&mut *disk, at, size);
+            let answer = self.0.answer(&mut *disk, size, at, 64 << 20);
+            at = answer.unwrap_or(at.saturating_add(64 << 10));
             if at >= size {
                 break;
             }
         }
-        self.answer(&mut *disk, size - 1, size);
-        self.answer(&mut *disk, size / 2, size);
+        for at in [size - 1, size / 2] {
+            let _ = self.0.answer(&mut *disk, size, at, 64 << 20);
+        }
         assert!(disk.extents(size, 1).is_err());
         let _ = disk.check(false);
         let _ = self.read_range(0, size.min(256 << 10));
         true
-    }
-
-    /// Checks one answer; says where it ends.
-    fn answer(&self, disk: &mut dyn Disk, at: u64, size: u64) -> u64 {
-        let extents = match disk.extents(at, 64 << 20) {
-            Ok(extents) => extents,
-            Err(Error::OutOfRange) => panic!("{at} is inside of {size}"),
-            Err(_) => return at.saturating_add(64 << 10).min(size),
-        };
-        check_answer(&extents, at, size).unwrap();
-        assert!(extents.len() <= 65536);
-        for extent in &extents {
-            let (source, end) = match &extent.content {
-                Content::Stored(stored) => (stored.source, stored.offset + extent.length),
-                Content::Encoded(encoded) => {
-                    assert!(encoded.decoded_length.max(encoded.stored_length) <= 64 << 20);
-                    (encoded.source, encoded.offset + u64::from(encoded.stored_length))
-                }
-                _ => continue,
-            };
-            assert!(end <= self.source(source).unwrap().size(), "{extent:?}");
-        }
-        extents.last().unwrap().end()
     }
 }
 

@@ -4,14 +4,14 @@
 
 pub mod generator;
 
-use std::cell::Cell;
 use std::rc::Rc;
 
-use fumehood_plugin::memory::{MemoryHost, MemorySource, check_answer, read_disk};
+use fumehood_plugin::memory::{MemoryHost, MemorySource, read_disk};
 use fumehood_plugin::{
-    Codec, Content, DigestKind, DigestValue, Disk, Encoded, Error, Format, Image, OpenOptions,
-    Progress, Result, Source, SourceHandle,
+    Codec, DigestKind, DigestValue, Disk, Encoded, Error, Format, Image, OpenOptions, Progress,
+    Result, SourceHandle,
 };
+use fumehood_test_support::{Sources, prepare};
 use fumehood_xva::Xva;
 use generator::{sha1, xxh64};
 
@@ -23,16 +23,9 @@ pub fn source(bytes: &[u8]) -> SourceHandle {
 pub fn open_source(main: SourceHandle, scratch: Option<SourceHandle>) -> Result<Box<dyn Image>> {
     let options = OpenOptions { scratch, seed: [7; 32], ..OpenOptions::read_only() };
     let image = Xva::open(main, Rc::new(MemoryHost::new()), options)?;
-    let mut before = None;
-    loop {
-        let Progress { done, total } = image.prepare()?;
-        if done >= total {
-            assert_eq!(image.prepare(), Ok(Progress::DONE));
-            return Ok(image);
-        }
-        assert!(before.is_none_or(|before| before < done), "every step comes on");
-        before = Some(done);
-    }
+    prepare(&*image)?;
+    assert_eq!(image.prepare(), Ok(Progress::DONE));
+    Ok(image)
 }
 
 pub fn open(bytes: &[u8]) -> Result<Box<dyn Image>> {
@@ -83,56 +76,11 @@ pub fn survive(bytes: &[u8]) -> bool {
     for name in &image.info().documents {
         let _ = image.document(name);
     }
+    let sources = Sources::single(source(bytes));
     for (number, info) in image.disks().iter().enumerate().take(4) {
         let Ok(mut disk) = image.disk(number as u32) else { continue };
-        let mut at = 0;
-        for _ in 0..64 {
-            if at >= info.size {
-                break;
-            }
-            let extents = disk.extents(at, 1 << 30).unwrap();
-            check_answer(&extents, at, info.size).unwrap();
-            for extent in &extents {
-                let end = match &extent.content {
-                    Content::Stored(stored) => stored.offset + extent.length,
-                    Content::Encoded(encoded) => encoded.offset + u64::from(encoded.stored_length),
-                    _ => 0,
-                };
-                assert!(end <= bytes.len() as u64);
-            }
-            at = extents.last().unwrap().end();
-        }
-        assert_eq!(disk.extents(info.size, 1), Err(Error::OutOfRange));
+        sources.walk(&mut *disk, info.size, 1 << 30, 64).unwrap();
         let _ = disk.check(false);
     }
     true
-}
-
-/// A source that counts how it is read.
-pub struct Counted {
-    pub inner: MemorySource,
-    pub reads: Cell<u64>,
-}
-
-impl Counted {
-    pub fn new(bytes: &[u8]) -> Rc<Self> {
-        let inner = MemorySource::new(0, "machine.xva", bytes.to_vec());
-        Rc::new(Self { inner, reads: Cell::default() })
-    }
-}
-
-impl Source for Counted {
-    fn id(&self) -> u32 {
-        0
-    }
-    fn name(&self) -> String {
-        self.inner.name()
-    }
-    fn size(&self) -> u64 {
-        self.inner.size()
-    }
-    fn read(&self, offset: u64, length: usize) -> Result<Vec<u8>> {
-        self.reads.set(self.reads.get() + 1);
-        self.inner.read(offset, length)
-    }
 }

@@ -1,14 +1,12 @@
-//! The map from the disk to the file: walks the two levels of tables over a window and
-//! answers with extents. What an entry means is decided in [`crate::tables`].
+//! From the disk to the file: the walk over a window, which answers with extents.
 
 use alloc::format;
 use alloc::vec::Vec;
 
-use fumehood_plugin::{Codec, Content, Encoded, Error, Extent, Extents, Result, Source, Stored};
-use zerocopy::big_endian::U64;
-
-use crate::header::Header;
-use crate::tables::{Cluster, Table, window};
+use super::{Cluster, Table, TwoLevel, window};
+use crate::error::{Error, Result};
+use crate::extent::{Content, Encoded, Extent, Extents, Stored};
+use crate::source::Source;
 
 /// An answer stops short at this many extents.
 const EXTENT_LIMIT: usize = 16_384;
@@ -23,32 +21,33 @@ const L1_WINDOW: u64 = 512;
 ///
 /// # Errors
 /// [`Error::OutOfRange`] past the disk, or what the source answers.
-pub fn extents(
+pub fn extents<F: TwoLevel>(
     main: &dyn Source,
-    header: &Header,
+    format: &F,
     offset: u64,
     length: u64,
 ) -> Result<Vec<Extent>> {
-    if offset >= header.disk_size {
+    let shape = format.shape();
+    if offset >= shape.disk_size {
         return Err(Error::OutOfRange);
     }
     let mut walk = Walk {
         main,
-        header,
+        format,
         file_size: main.size(),
         extents: Extents::new(),
         offset,
-        at: offset - offset % header.cluster_size(),
-        end: offset.saturating_add(length.max(1)).min(header.disk_size),
+        at: offset - offset % shape.cluster_size,
+        end: offset.saturating_add(length.max(1)).min(shape.disk_size),
         budget: ENTRY_LIMIT,
     };
     walk.run()?;
     Ok(walk.extents.finish())
 }
 
-struct Walk<'a> {
+struct Walk<'a, F> {
     main: &'a dyn Source,
-    header: &'a Header,
+    format: &'a F,
     file_size: u64,
     extents: Extents,
     /// What was asked for; what ends before it is no part of the answer.
@@ -60,34 +59,34 @@ struct Walk<'a> {
     budget: u64,
 }
 
-impl Walk<'_> {
+impl<F: TwoLevel> Walk<'_, F> {
     fn goes_on(&self) -> bool {
         self.at < self.end && self.budget > 0 && self.extents.len() < EXTENT_LIMIT
     }
 
     fn run(&mut self) -> Result<()> {
-        let span = self.header.table_span();
+        let shape = self.format.shape();
+        let span = shape.table_span();
         while self.goes_on() {
             let first = self.at / span;
             let count = (self.end.div_ceil(span) - first).min(L1_WINDOW);
-            let entries = window(self.main, self.header.l1_offset, first, count, "L1 table")?;
-            for entry in entries {
+            for entry in window::<F>(self.main, shape.l1_offset, first, count, "L1 table")? {
                 if !self.goes_on() {
                     break;
                 }
-                self.add_table(entry)?;
+                self.add_table(entry.into())?;
             }
         }
         Ok(())
     }
 
     /// Adds what the L1 entry maps, as far as the window or the budget goes.
-    fn add_table(&mut self, entry: U64) -> Result<()> {
-        let span = self.header.table_span();
-        // Up to 2^29 behind an offset below 2^63.
+    fn add_table(&mut self, word: u64) -> Result<()> {
+        let span = self.format.shape().table_span();
+        // Up to 2^62 behind an offset below 2^63.
         let end = self.at - self.at % span + span;
         self.budget -= 1;
-        match self.header.table(entry, self.file_size) {
+        match self.format.table(word, self.file_size) {
             Table::Absent => self.push(end - self.at, Content::Absent),
             Table::Wrong(what) => self.push(end - self.at, Content::Damaged(what)),
             Table::At(table) => {
@@ -101,22 +100,23 @@ impl Walk<'_> {
 
     /// Adds clusters up to `end`, where the L2 table at `table` ends.
     fn add_clusters(&mut self, table: u64, end: u64) -> Result<()> {
-        let size = self.header.cluster_size();
-        let first = self.at / size % self.header.table_entries();
+        let shape = self.format.shape();
+        let size = shape.cluster_size;
+        let first = self.at / size % shape.table_entries;
         let count = (end.min(self.end) - self.at).div_ceil(size).min(self.budget);
-        for entry in window(self.main, table, first, count, "L2 table")? {
+        for entry in window::<F>(self.main, table, first, count, "L2 table")? {
             if !self.goes_on() {
                 break;
             }
             self.budget -= 1;
-            match self.header.cluster(entry, self.file_size) {
+            match self.format.cluster(entry.into(), self.file_size) {
                 Cluster::Absent => self.push(size, Content::Absent),
+                Cluster::Zero => self.push(size, Content::Zero),
                 Cluster::Wrong(what) => self.push(size, Content::Damaged(what)),
                 Cluster::At(place) => self.push_stored(place),
-                Cluster::Compressed { offset, length } => {
-                    // At most 64 KiB.
-                    let encoded =
-                        Encoded::new(self.main.id(), offset, length, Codec::Deflate, size as u32);
+                Cluster::Encoded { offset, length, codec } => {
+                    // Such a cluster is smaller than 4 GiB.
+                    let encoded = Encoded::new(self.main.id(), offset, length, codec, size as u32);
                     self.push(size, Content::Encoded(encoded));
                 }
             }
@@ -126,7 +126,7 @@ impl Walk<'_> {
 
     /// Adds a cluster. Of a file that was cut off, what is there can still be read.
     fn push_stored(&mut self, place: u64) {
-        let size = self.header.cluster_size();
+        let size = self.format.shape().cluster_size;
         let there = (self.file_size - place).min(size);
         let stored = Stored { source: self.main.id(), offset: place, writable: false };
         self.push(there, Content::Stored(stored));
@@ -139,7 +139,7 @@ impl Walk<'_> {
     /// Adds `length` bytes of `content`, less what would lie past the disk.
     fn push(&mut self, length: u64, content: Content) {
         let start = self.at;
-        self.at = start.saturating_add(length).min(self.header.disk_size);
+        self.at = start.saturating_add(length).min(self.format.shape().disk_size);
         if self.at > self.offset {
             self.extents.push(start, self.at - start, content);
         }

@@ -3,10 +3,8 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use fumehood_plugin::{Error, Result};
-
-use crate::feed::Feed;
-use crate::survey::cut;
+use super::Bits;
+use crate::error::{Error, Result};
 
 /// Symbols that one code serves before the next selector counts.
 const GROUP: usize = 50;
@@ -16,89 +14,6 @@ const LONGEST: u32 = 20;
 const QUICK: u32 = 10;
 /// The most symbols: 256 bytes, of which one less needs a symbol, two for runs, the end.
 const SYMBOLS: usize = 258;
-
-/// Bits of a feed, the highest of each byte first.
-pub struct Bits {
-    feed: Feed,
-    chunk: Vec<u8>,
-    next: usize,
-    word: u64,
-    count: u32,
-}
-
-impl Bits {
-    /// All bits of `feed`.
-    pub fn new(feed: Feed) -> Self {
-        Self { feed, chunk: Vec::new(), next: 0, word: 0, count: 0 }
-    }
-
-    /// The offset that they have come to, in whole bytes.
-    pub fn position(&self) -> u64 {
-        let unread = (self.chunk.len() - self.next) as u64 + u64::from(self.count / 8);
-        self.feed.position().saturating_sub(unread)
-    }
-
-    /// Bytes behind here.
-    pub fn left(&self) -> u64 {
-        self.feed.left() + (self.chunk.len() - self.next) as u64 + u64::from(self.count / 8)
-    }
-
-    /// Goes on to the next whole byte.
-    pub fn align(&mut self) {
-        self.count -= self.count % 8;
-    }
-
-    /// At least `count` bits in the word, zeroes behind the end.
-    fn fill(&mut self, count: u32) -> Result<u32> {
-        while self.count < count {
-            if self.next >= self.chunk.len() {
-                self.chunk = self.feed.some()?.to_vec();
-                self.feed.consume(self.chunk.len());
-                self.next = 0;
-            }
-            let Some(byte) = self.chunk.get(self.next) else { break };
-            self.word = self.word << 8 | u64::from(*byte);
-            self.next += 1;
-            self.count += 8;
-        }
-        Ok(self.count)
-    }
-
-    /// The next `count` bits, 32 at most, which stay; those behind the end are zero.
-    fn peek(&mut self, count: u32) -> Result<u32> {
-        let have = self.fill(count)?;
-        let word = match have.checked_sub(count) {
-            Some(more) => self.word >> more,
-            None => self.word << (count - have),
-        };
-        Ok((word & ((1 << count) - 1)) as u32)
-    }
-
-    fn pass(&mut self, count: u32) -> Result<()> {
-        let left = self.count.checked_sub(count);
-        self.count = left.ok_or_else(|| cut(self.feed.position(), "the rest of a bzip2 stream"))?;
-        Ok(())
-    }
-
-    /// The next `count` bits, 32 at most.
-    ///
-    /// # Errors
-    /// [`Error::Corrupt`] at the end, or what the source answers.
-    pub fn take(&mut self, count: u32) -> Result<u32> {
-        let bits = self.peek(count)?;
-        self.pass(count)?;
-        Ok(bits)
-    }
-
-    fn flag(&mut self) -> Result<bool> {
-        self.take(1).map(|bit| bit == 1)
-    }
-
-    fn corrupt<T>(&self, what: &str) -> Result<T> {
-        let what = alloc::format!("expected a sound bzip2 block, found {what}");
-        Err(Error::corrupt(self.position(), what))
-    }
-}
 
 /// A Huffman code: canonical, the shortest first.
 struct Code {
@@ -183,7 +98,7 @@ impl Block {
     ///
     /// # Errors
     /// [`Error::Corrupt`] for a broken one, [`Error::Unsupported`] for one of bzip2 0.9.
-    pub fn read(bits: &mut Bits, limit: usize) -> Result<Self> {
+    pub(super) fn read(bits: &mut Bits, limit: usize) -> Result<Self> {
         if bits.flag()? {
             return Err(Error::Unsupported("a randomised block of bzip2 0.9".into()));
         }
