@@ -122,6 +122,22 @@ fn an_increment_is_served() {
 }
 
 #[test]
+fn an_overlay_on_an_encrypted_image_needs_its_key() {
+    let bench = bench(&["lock"]);
+    let create = ["create", "-O", "qcow2", "top.qcow2", "--parent", "S-00-00.mrimgx"];
+    let outcome = bench.fumehood(create).end_with(1);
+    assert!(outcome.stderr.contains("encrypted"), "{}", outcome.stderr);
+    bench.fumehood([&create[..], &KEY].concat()).succeed();
+    let found = bench.converted(&[&KEY[..], &["top.qcow2"]].concat());
+    assert_eq!(found, bench.fingerprint("full.raw"));
+    let list = ["overlay", "list", "top.qcow2"];
+    let outcome = bench.fumehood(list).end_with(1);
+    assert!(outcome.stderr.contains("encrypted"), "{}", outcome.stderr);
+    let outcome = bench.fumehood([&list[..], &KEY].concat()).succeed();
+    assert!(outcome.stdout.contains("S-00-00.mrimgx"), "{}", outcome.stdout);
+}
+
+#[test]
 fn the_image_is_shown() {
     let bench = bench(&[]);
     let info = bench.json(&["info", "--json", "S-01-01.mrimgx"]);

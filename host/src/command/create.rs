@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use fumehood::{CreateOptions, Engine, OpenOptions};
 
+use super::key::KeyArguments;
 use super::{setting, size};
 
 #[derive(clap::Args)]
@@ -30,6 +31,8 @@ pub struct Arguments {
     /// Let the parent refer to files in this folder, or to this file.
     #[arg(long, value_name = "PATH")]
     allow: Vec<PathBuf>,
+    #[command(flatten)]
+    keys: KeyArguments,
     /// A setting of the format's plugin.
     #[arg(long = "option", value_name = "NAME=VALUE", value_parser = setting)]
     settings: Vec<(String, String)>,
@@ -43,6 +46,7 @@ pub fn run(engine: &Engine, arguments: &Arguments) -> Result<ExitCode> {
             let options = OpenOptions {
                 format: arguments.parent_format.clone(),
                 allow: arguments.allow.clone(),
+                keys: arguments.keys.read()?,
                 ..OpenOptions::default()
             };
             let image = engine.open(parent, options).with_context(shown)?;

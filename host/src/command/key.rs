@@ -11,9 +11,20 @@ use fumehood::Key;
 /// Key files are small; a disk given by mistake is not read to its end.
 const LIMIT: u64 = 1 << 20;
 
-/// Reads what is in each of `files`.
-pub fn read_all(files: &[PathBuf]) -> Result<Vec<Key>> {
-    files.iter().map(|file| read(file)).collect()
+/// Where the keys are, for every subcommand that opens an image.
+#[derive(clap::Args)]
+pub struct KeyArguments {
+    /// A key, or a password in the file's first line, for an encrypted image; - reads it
+    /// from the terminal. May be given more than once.
+    #[arg(long, value_name = "FILE")]
+    key_file: Vec<PathBuf>,
+}
+
+impl KeyArguments {
+    /// Reads them all. To be called once: a terminal is asked each time.
+    pub fn read(&self) -> Result<Vec<Key>> {
+        self.key_file.iter().map(|file| read(file)).collect()
+    }
 }
 
 /// Reads what is in `file`; `-` is the terminal, where it is not shown, or a pipe.

@@ -26,6 +26,8 @@ use fumehood::core::Access;
 use fumehood::{Disk, Engine, EngineOptions, Image, OpenOptions};
 use tracing_subscriber::EnvFilter;
 
+use self::key::KeyArguments;
+
 /// Opens foreign disk images and backups in a sandbox and serves them as disks.
 #[derive(Parser)]
 #[command(name = "fumehood", version, arg_required_else_help = true)]
@@ -89,10 +91,8 @@ struct ImageArguments {
     /// A setting of the format's plugin.
     #[arg(long = "option", value_name = "NAME=VALUE", value_parser = setting)]
     settings: Vec<(String, String)>,
-    /// A key, or a password in the file's first line, for an encrypted image; - reads it
-    /// from the terminal. May be given more than once.
-    #[arg(long, value_name = "FILE")]
-    key_file: Vec<PathBuf>,
+    #[command(flatten)]
+    keys: KeyArguments,
 }
 
 fn setting(text: &str) -> Result<(String, String), String> {
@@ -128,7 +128,7 @@ impl ImageArguments {
             allow: self.allow.clone(),
             snapshot: self.snapshot.clone(),
             settings: self.settings.clone(),
-            keys: key::read_all(&self.key_file)?,
+            keys: self.keys.read()?,
             on_progress: Some(output::preparation(&self.name())),
             ..OpenOptions::default()
         })

@@ -10,6 +10,7 @@ use fumehood::{Engine, OpenOptions, control, overlay};
 use serde_json::{Value, json};
 
 use super::convert::{self, interrupt_flag};
+use super::key::KeyArguments;
 use super::{ImageArguments, output, size};
 
 #[derive(clap::Args)]
@@ -75,11 +76,14 @@ struct Overlay {
     /// Let it refer to files in this folder, or to this file.
     #[arg(long, value_name = "PATH")]
     allow: Vec<PathBuf>,
+    #[command(flatten)]
+    keys: KeyArguments,
 }
 
 impl Overlay {
-    fn options(&self) -> OpenOptions {
-        OpenOptions { allow: self.allow.clone(), ..OpenOptions::default() }
+    fn options(&self) -> Result<OpenOptions> {
+        let (allow, keys) = (self.allow.clone(), self.keys.read()?);
+        Ok(OpenOptions { allow, keys, ..OpenOptions::default() })
     }
 
     fn name(&self) -> String {
@@ -97,7 +101,7 @@ pub fn run(engine: &Engine, arguments: &Arguments) -> Result<ExitCode> {
             commit(engine, overlay, *layers).with_context(|| overlay.name())?;
         }
         Command::Discard(overlay) => {
-            overlay::discard(engine, &overlay.overlay, overlay.options())
+            overlay::discard(engine, &overlay.overlay, overlay.options()?)
                 .with_context(|| overlay.name())?;
         }
         Command::Rebase { overlay, parent, new_format, only_record } => {
@@ -117,7 +121,7 @@ fn new(engine: &Engine, overlay: &Overlay) -> Result<()> {
     let frozen = match control::call(&overlay.overlay, "overlay.new", &Value::Null)? {
         Some(answer) => answer["frozen"].as_str().unwrap_or_default().to_owned(),
         None => {
-            let frozen = overlay::push(engine, &overlay.overlay, overlay.options())?;
+            let frozen = overlay::push(engine, &overlay.overlay, overlay.options()?)?;
             frozen.display().to_string()
         }
     };
@@ -129,7 +133,7 @@ fn resize(engine: &Engine, overlay: &Overlay, size: u64) -> Result<()> {
     if control::call(&overlay.overlay, "resize", &json!({ "size": size }))?.is_some() {
         return Ok(());
     }
-    let options = OpenOptions { access: Access::ReadWrite, ..overlay.options() };
+    let options = OpenOptions { access: Access::ReadWrite, ..overlay.options()? };
     let disk = engine.open(&overlay.overlay, options)?.disk(0)?;
     disk.resize(size)?;
     Ok(disk.close()?)
@@ -139,7 +143,7 @@ fn list(engine: &Engine, overlay: &Overlay, as_json: bool) -> Result<()> {
     let layers = match control::call(&overlay.overlay, "overlay.list", &Value::Null)? {
         Some(layers) => layers,
         None => {
-            let image = engine.open(&overlay.overlay, overlay.options())?;
+            let image = engine.open(&overlay.overlay, overlay.options()?)?;
             overlay::layers(&image.disk(0)?)?.iter().map(control::layer).collect()
         }
     };
@@ -160,12 +164,12 @@ fn list(engine: &Engine, overlay: &Overlay, as_json: bool) -> Result<()> {
 }
 
 fn commit(engine: &Engine, overlay: &Overlay, layers: u32) -> Result<()> {
-    let interrupted = interrupt_flag()?;
+    let (interrupted, options) = (interrupt_flag()?, overlay.options()?);
+    let path = &overlay.overlay;
     for _ in 0..layers {
-        let bar = output::progress(disk_size(engine, overlay)?);
+        let bar = output::progress(disk_size(engine, path, options.clone())?);
         let progress = |bytes| bar.inc(bytes);
-        let done =
-            overlay::merge(engine, &overlay.overlay, overlay.options(), &progress, &interrupted);
+        let done = overlay::merge(engine, path, options.clone(), &progress, &interrupted);
         bar.finish_and_clear();
         done?;
     }
@@ -179,16 +183,16 @@ fn rebase(
     format: Option<String>,
     only_record: bool,
 ) -> Result<()> {
-    let interrupted = interrupt_flag()?;
-    let options = OpenOptions { format, ..overlay.options() };
-    let parent = engine.open(parent, options).with_context(|| parent.display().to_string())?;
+    let (interrupted, options) = (interrupt_flag()?, overlay.options()?);
+    let of_parent = OpenOptions { format, ..options.clone() };
+    let parent = engine.open(parent, of_parent).with_context(|| parent.display().to_string())?;
     let bar = output::progress(parent.disks().first().map_or(0, |disk| disk.size));
     let done = overlay::rebase(
         engine,
         &overlay.overlay,
         &parent,
         only_record,
-        overlay.options(),
+        options,
         &|bytes| bar.inc(bytes),
         &interrupted,
     );
@@ -196,8 +200,8 @@ fn rebase(
     Ok(done?)
 }
 
-fn disk_size(engine: &Engine, overlay: &Overlay) -> Result<u64> {
-    let image = engine.open(&overlay.overlay, overlay.options())?;
+fn disk_size(engine: &Engine, path: &Path, options: OpenOptions) -> Result<u64> {
+    let image = engine.open(path, options)?;
     match image.disks().first() {
         Some(disk) => Ok(disk.size),
         None => bail!("it holds no disks"),

@@ -8,7 +8,8 @@ use fumehood::conformance::{Outcome, TestImage, TestOptions, TestResult, test_pl
 use fumehood::{Engine, EngineOptions, OpenOptions};
 use serde::Serialize;
 
-use super::{key, output, setting};
+use super::key::KeyArguments;
+use super::{output, setting};
 
 /// Tests without an image show little: give images, small ones, and what they hold.
 #[derive(clap::Args)]
@@ -31,9 +32,8 @@ pub struct Arguments {
     /// Let the images refer to files in this folder, or to this file.
     #[arg(long, value_name = "PATH")]
     allow: Vec<PathBuf>,
-    /// A key or password for an encrypted image.
-    #[arg(long, value_name = "FILE")]
-    key_file: Vec<PathBuf>,
+    #[command(flatten)]
+    keys: KeyArguments,
     /// A setting of the plugin.
     #[arg(long = "option", value_name = "NAME=VALUE", value_parser = setting)]
     settings: Vec<(String, String)>,
@@ -76,7 +76,7 @@ pub fn run(engine: &Engine, arguments: &Arguments) -> Result<ExitCode> {
     let open = OpenOptions {
         allow: arguments.allow.clone(),
         settings: arguments.settings.clone(),
-        keys: key::read_all(&arguments.key_file)?,
+        keys: arguments.keys.read()?,
         ..OpenOptions::default()
     };
     let options = TestOptions {

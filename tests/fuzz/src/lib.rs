@@ -97,7 +97,7 @@ impl Set {
             let _ = image.document(name);
         }
         for (number, disk) in image.disks().iter().enumerate().take(4) {
-            self.walk(&*image, number as u32, disk.size);
+            self.walk(&*image, number as u32, disk.size, &*scratch);
         }
         info.snapshots.first().map(|snapshot| snapshot.name.clone())
     }
@@ -146,14 +146,14 @@ impl Set {
         let _ = image.close();
     }
 
-    fn walk(&self, image: &dyn Image, number: u32, size: u64) {
+    fn walk(&self, image: &dyn Image, number: u32, size: u64, scratch: &dyn Source) {
         let Ok(mut disk) = image.disk(number) else { return };
         let mut at = 0;
         for _ in 0..ANSWERS {
             if at >= size {
                 break;
             }
-            match self.ask(&mut *disk, at, size) {
+            match self.ask(&mut *disk, at, size, scratch) {
                 Some(end) => at = end,
                 None => break,
             }
@@ -161,7 +161,7 @@ impl Set {
         // The end, where sizes are odd, and the middle.
         for at in [size.saturating_sub(1), size / 2] {
             if at < size {
-                self.ask(&mut *disk, at, size);
+                self.ask(&mut *disk, at, size, scratch);
             }
         }
         assert!(disk.extents(size, 1).is_err() || size == u64::MAX, "an extent past the end");
@@ -171,7 +171,13 @@ impl Set {
     }
 
     /// Asks for extents, which must keep the contract; answers where they end.
-    fn ask(&self, disk: &mut dyn Disk, at: u64, size: u64) -> Option<u64> {
+    fn ask(
+        &self,
+        disk: &mut dyn Disk,
+        at: u64,
+        size: u64,
+        scratch: &dyn Source,
+    ) -> Option<u64> {
         let extents = match disk.extents(at, WINDOW) {
             Ok(extents) => extents,
             Err(Error::OutOfRange) => panic!("offset {at} lies inside of {size}"),
@@ -180,15 +186,16 @@ impl Set {
         if let Err(rule) = check_answer(&extents, at, size) {
             panic!("{rule}");
         }
-        extents.iter().for_each(|extent| self.within_source(extent));
+        extents.iter().for_each(|extent| self.within_source(extent, scratch));
         extents.last().map(Extent::end)
     }
 
     /// Compressed blocks lie inside of their sources.
-    fn within_source(&self, extent: &Extent) {
+    fn within_source(&self, extent: &Extent, scratch: &dyn Source) {
         let Content::Encoded(encoded) = &extent.content else { return };
         let size = match encoded.source {
             0 => self.main.size(),
+            SCRATCH => scratch.size(),
             id => self.host.source(id).expect("a source that was granted").size(),
         };
         let end = encoded.offset.checked_add(u64::from(encoded.stored_length));
