@@ -171,13 +171,7 @@ impl Set {
     }
 
     /// Asks for extents, which must keep the contract; answers where they end.
-    fn ask(
-        &self,
-        disk: &mut dyn Disk,
-        at: u64,
-        size: u64,
-        scratch: &dyn Source,
-    ) -> Option<u64> {
+    fn ask(&self, disk: &mut dyn Disk, at: u64, size: u64, scratch: &dyn Source) -> Option<u64> {
         let extents = match disk.extents(at, WINDOW) {
             Ok(extents) => extents,
             Err(Error::OutOfRange) => panic!("offset {at} lies inside of {size}"),
