@@ -66,20 +66,14 @@ impl Descriptor {
     /// The descriptor that is a whole source.
     ///
     /// # Errors
-    /// As [`Descriptor::parse`]; [`Error::Corrupt`] for one that is too long, or holds
-    /// NUL bytes other than at its end.
+    /// As [`Descriptor::read_embedded`].
     pub fn read_file(source: &dyn Source) -> Result<Self> {
-        let bytes = read_limited(source, 0, source.size())?;
-        let length = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-        let bytes = bytes.get(..length).unwrap_or(&bytes);
-        if let Some(at) = bytes.iter().position(|byte| *byte == 0) {
-            let what = "expected text, found a NUL byte inside the descriptor";
-            return Err(Error::corrupt_in(source.id(), at as u64, what));
-        }
-        Self::parse(bytes, source.id(), 0)
+        Self::read_embedded(source, 0, source.size())
     }
 
-    /// The descriptor inside of a sparse extent: up to the first NUL in a range.
+    /// The descriptor inside of a sparse extent: up to the first NUL in a range. QEMU
+    /// writes a new content id over the old one, and leaves the end of a text that was
+    /// longer behind a NUL.
     ///
     /// # Errors
     /// As [`Descriptor::parse`]; [`Error::Corrupt`] for a range past the source's end.

@@ -303,8 +303,8 @@ fn descriptors_that_name_what_they_must_not_are_refused() {
     let mut nul = text("RW 4 FLAT \"flat\"").into_bytes();
     nul.push(0);
     assert!(Set::new(&nul, &[("flat", &flat)]).open().is_ok());
-    nul.push(b'x');
-    assert!(Set::new(&nul, &[("flat", &flat)]).refusal().to_string().contains("NUL"));
+    nul.extend(b"6\"\nRW 4 ODD \"flat\"\n");
+    assert!(Set::new(&nul, &[("flat", &flat)]).open().is_ok(), "what a longer text left");
     let long = text("RW 4 FLAT \"flat\"") + &"#\n".repeat(1 << 19);
     assert!(set(&long).refusal().to_string().contains("1048576 are read"));
     assert!(matches!(Set::single(b"hello").refusal(), Error::Unrecognised));
