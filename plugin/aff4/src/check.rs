@@ -1,43 +1,17 @@
 //! Looking for contradictions without the payload, and for what could not be read when the
 //! disk was acquired. Decoding chunks and comparing digests is the host's.
 
-use alloc::string::String;
 use alloc::vec::Vec;
 
+use fumehood_plugin::findings::Findings;
 use fumehood_plugin::{Content, Disk, Finding, Result};
 
 use crate::disk::AffDisk;
 use crate::plan::Target;
 use crate::symbol::Symbol;
 
-/// Findings an answer has at most, so that a hostile image cannot exhaust memory.
-const MOST_FINDINGS: usize = 4096;
 /// Bytes of the disk asked for at once.
 const WINDOW: u64 = 1 << 30;
-
-#[derive(Default)]
-struct Findings {
-    list: Vec<Finding>,
-    left_out: u64,
-}
-
-impl Findings {
-    fn add(&mut self, offset: u64, what: String) {
-        if self.list.len() < MOST_FINDINGS {
-            self.list.push(Finding { offset, what, repaired: false });
-        } else {
-            self.left_out += 1;
-        }
-    }
-
-    fn finish(mut self) -> Vec<Finding> {
-        if self.left_out > 0 {
-            let what = alloc::format!("{} further findings are left out", self.left_out);
-            self.list.push(Finding { offset: 0, what, repaired: false });
-        }
-        self.list
-    }
-}
 
 /// Checks all of a disk that is not payload.
 ///

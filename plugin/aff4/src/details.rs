@@ -6,6 +6,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use fumehood_plugin::text::brief;
 use fumehood_plugin::{DigestKind, DiskDigest};
 
 use crate::disk::lost;
@@ -14,7 +15,7 @@ use crate::graph::{Graph, Object};
 use crate::names::hex_byte;
 use crate::plan::{Data, DiskPlan, Target};
 use crate::symbol::{Symbol, term};
-use crate::text::{harmless, shown};
+use crate::text::shown;
 use crate::turtle::Node;
 
 /// Values of one property that are shown.
@@ -63,7 +64,7 @@ const DISK: [(&str, &str); 22] = [
 pub fn image(evidence: &Evidence) -> Vec<(String, String)> {
     let mut list = Vec::new();
     let Some(main) = evidence.volumes.first() else { return list };
-    list.push(("volume".to_string(), harmless(&main.urn)));
+    list.push(("volume".to_string(), brief(&main.urn)));
     list.push(("files".to_string(), evidence.volumes.len().to_string()));
     for (kind, property, label) in CASE {
         list.extend(values(&main.graph, kind, property).map(|value| (label.to_string(), value)));
@@ -78,8 +79,7 @@ fn values<'g>(
     property: &'static str,
 ) -> impl Iterator<Item = String> + 'g {
     let mut seen: Vec<String> = Vec::new();
-    let texts =
-        graph.of_type(kind).filter_map(move |(_, object)| object.text(property)).map(harmless);
+    let texts = graph.of_type(kind).filter_map(move |(_, object)| object.text(property)).map(brief);
     let once = texts.filter(move |text| {
         let new = !text.is_empty() && !seen.contains(text);
         if new {
@@ -101,10 +101,10 @@ fn objects<'e>(evidence: &'e Evidence, disk: &'e DiskPlan) -> impl Iterator<Item
 
 /// The details of a disk.
 pub fn disk(evidence: &Evidence, disk: &DiskPlan) -> Vec<(String, String)> {
-    let mut list = Vec::from([("image".to_string(), harmless(&disk.urn))]);
+    let mut list = Vec::from([("image".to_string(), brief(&disk.urn))]);
     for object in objects(evidence, disk).take(1) {
         for (property, label) in DISK {
-            let value = object.text(property).map(harmless).filter(|value| !value.is_empty());
+            let value = object.text(property).map(brief).filter(|value| !value.is_empty());
             list.extend(value.map(|value| (label.to_string(), value)));
         }
     }
@@ -120,7 +120,7 @@ pub fn disk(evidence: &Evidence, disk: &DiskPlan) -> Vec<(String, String)> {
         for (kind, value) in hashes(object) {
             let unchecked = digest(&kind, value).is_none();
             if unchecked && !value.is_empty() {
-                list.push((format!("{} (not compared)", harmless(&kind)), harmless(value)));
+                list.push((format!("{} (not compared)", brief(&kind)), brief(value)));
             }
         }
     }

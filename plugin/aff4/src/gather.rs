@@ -9,12 +9,12 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
 
+use fumehood_plugin::text::brief;
 use fumehood_plugin::{Access, Error, Host, Result, SourceHandle};
 use md5::{Digest, Md5};
 
 use crate::naming::Series;
 use crate::plan::Plan;
-use crate::text::harmless;
 use crate::volume::{Volume, Walk};
 
 /// The most files of a set.
@@ -116,7 +116,7 @@ impl Gather {
     }
 
     fn note(&mut self, name: &str, error: &Error) {
-        self.notes.push(format!("{} is not used: {error}", harmless(name)));
+        self.notes.push(format!("{} is not used: {error}", brief(name)));
     }
 
     /// Lists members; behind the last one, what the volume is becomes clear.
@@ -137,7 +137,7 @@ impl Gather {
             self.plan = plan;
         } else if let Some(other) = self.volumes.pop() {
             let what = format!("{} is not used: it holds nothing of this image", other.name);
-            self.notes.push(harmless(&what));
+            self.notes.push(brief(&what));
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 
+use fumehood_plugin::text::brief;
 use fumehood_plugin::{Disk, DiskInfo, Error, Image, ImageInfo, Progress, Result};
 
 use crate::details;
@@ -13,7 +14,6 @@ use crate::disk::AffDisk;
 use crate::evidence::Evidence;
 use crate::plan::{Data, DiskPlan};
 use crate::survey::Survey;
-use crate::text::harmless;
 use crate::volume::{MOST_TURTLE, TURTLE, VERSION};
 use crate::zip::contents;
 
@@ -91,11 +91,11 @@ fn describe(evidence: &Evidence, plan: &DiskPlan) -> DiskInfo {
     // A map that cannot be read any more fails when the disk is opened.
     let mut disk = DiskInfo::new(evidence.size(plan).unwrap_or_default(), granularity);
     if evidence.plan.disks.len() > 1 {
-        disk.name = harmless(&plan.urn);
+        disk.name = brief(&plan.urn);
     }
     disk.logical_sector = plan.sector;
     disk.physical_sector = plan.sector;
-    disk.identity = Some(harmless(&plan.urn));
+    disk.identity = Some(brief(&plan.urn));
     disk.digests = details::digests(evidence, plan);
     disk.details = details::disk(evidence, plan);
     disk

@@ -6,11 +6,12 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 
+use fumehood_plugin::text::brief;
 use fumehood_plugin::{Codec, Error, Result};
 
 use crate::graph::Object;
 use crate::symbol::term;
-use crate::text::{harmless, shown};
+use crate::text::shown;
 
 /// Bytes a chunk: writers use 32 KiB to some MiB.
 const CHUNK: core::ops::RangeInclusive<u64> = 512..=16 << 20;
@@ -123,7 +124,7 @@ fn compression(object: &Object) -> core::result::Result<Compression, String> {
         }
         Some(other) => match term(other) {
             Some("NullCompressor" | "compression/stored") => plain(None, "none"),
-            _ => Err(harmless(other)),
+            _ => Err(brief(other)),
         },
     }
 }
