@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fumehood_core::contract::format::Parent;
@@ -121,13 +121,7 @@ impl<'a> Chain<'a> {
                  in it; name it with --parent-format {format}/…"
             )));
         }
-        let layer =
-            choose_disk(engine, opened.sound_disks(), &parent.identities).ok_or_else(|| {
-                Error::Chain(format!(
-                    "{}, the parent of {child}, has no disks",
-                    self.path.display()
-                ))
-            })?;
+        let layer = choose_disk(engine, &opened, &self.path, &parent.identities)?.clone();
         self.checks.push(Check {
             child,
             parent: self.path.clone(),
@@ -183,16 +177,15 @@ fn open_first(
 }
 
 /// Which disk of an image of several a child was made on: the one whose identity it
-/// records.
+/// records, or the first.
 fn choose_disk<'a>(
     engine: &Engine,
-    disks: impl Iterator<Item = &'a Layer> + Clone,
+    opened: &'a Opened,
+    path: &Path,
     identities: &[String],
-) -> Option<Layer> {
+) -> Result<&'a Layer> {
     let is_meant =
         |disk: &&Layer| identity::is_one_of(engine, std::slice::from_ref(*disk), identities);
-    let first = disks.clone().next()?;
-    let is_alone = disks.clone().nth(1).is_none();
-    let found = if is_alone { None } else { disks.clone().find(is_meant) };
-    Some(found.unwrap_or(first).clone())
+    let found = if opened.count() > 1 { opened.sound_disks().find(is_meant) } else { None };
+    found.map_or_else(|| opened.disk(0, path), Ok)
 }

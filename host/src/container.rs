@@ -42,19 +42,12 @@ pub(crate) struct Opened {
     guessed: bool,
 }
 
-/// How deep containers may still lie in each other, and how many images in them.
-#[derive(Clone, Copy)]
+/// What is left of the limits.
 struct Limits {
+    /// How deep containers may still lie in each other.
     depth: usize,
+    /// How many images may still be tried, wherever they lie.
     images: usize,
-}
-
-impl Limits {
-    /// What is left of them inside of one more.
-    fn deeper(self) -> Option<Self> {
-        let (depth, images) = (self.depth.checked_sub(1)?, self.images.checked_sub(1)?);
-        Some(Self { depth, images })
-    }
 }
 
 /// A format by its name: what comes before the first slash, and what is inside of it.
@@ -106,8 +99,8 @@ impl Opened {
         options: &OpenOptions,
         format: Option<&str>,
     ) -> Result<Self> {
-        let limits = Limits { depth: DEPTH_LIMIT, images: INNER_LIMIT };
-        Self::within(engine, image, around, options, format, limits)
+        let mut limits = Limits { depth: DEPTH_LIMIT, images: INNER_LIMIT };
+        Self::within(engine, image, around, options, format, &mut limits)
     }
 
     fn within(
@@ -116,7 +109,7 @@ impl Opened {
         around: &Opening<'_>,
         options: &OpenOptions,
         format: Option<&str>,
-        limits: Limits,
+        limits: &mut Limits,
     ) -> Result<Self> {
         let mut opened = Self::empty(image.clone());
         let mut first = None;
@@ -126,9 +119,7 @@ impl Opened {
                 opened.disks.push(layer);
                 continue;
             }
-            let tried = opened.inner.len() + opened.failures.len();
-            let left = Limits { images: limits.images.saturating_sub(tried), ..limits };
-            match Self::file(engine, layer.clone(), around, options, format, left) {
+            match Self::file(engine, layer.clone(), around, options, format, limits) {
                 Ok(file) => opened.add(file),
                 Err(error) => {
                     let name = info.name.clone();
@@ -152,14 +143,15 @@ impl Opened {
         around: &Opening<'_>,
         options: &OpenOptions,
         format: Option<&str>,
-        limits: Limits,
+        limits: &mut Limits,
     ) -> Result<Self> {
-        let Some(limits) = limits.deeper() else {
+        if limits.depth == 0 || limits.images == 0 {
             return Err(Error::Chain(format!(
                 "it lies in more than {DEPTH_LIMIT} containers, or is one of more than \
                  {INNER_LIMIT} images in them"
             )));
-        };
+        }
+        limits.images -= 1;
         let alone = layer.image.disks().len() == 1;
         let mut opening = nested(engine, layer, around, options)?;
         let named = choose_named(engine, &opening, format, alone)?;
@@ -169,7 +161,10 @@ impl Opened {
             None => (guess(engine, &opening)?, None),
         };
         let image = open_one(engine, plugin, &opening, options)?;
-        let mut opened = Self::within(engine, image.clone(), around, options, inner, limits)?;
+        limits.depth -= 1;
+        let opened = Self::within(engine, image.clone(), around, options, inner, limits);
+        limits.depth += 1;
+        let mut opened = opened?;
         opened.inner.insert(0, image);
         opened.guessed |= !opening.granted;
         Ok(opened)
@@ -194,14 +189,19 @@ impl Opened {
         if let Some(why) = self.failures.get(&number) {
             return Err(Error::Chain(format!("{path}: disk {number} does not open: {why}")));
         }
-        let count = self.disks.len();
+        let count = self.count();
         self.disks
             .get(number)
             .ok_or_else(|| Error::Chain(format!("{path} has no disk {number}; it has {count}")))
     }
 
+    /// How many disks there are, with those that do not open.
+    pub(crate) fn count(&self) -> usize {
+        self.disks.len()
+    }
+
     /// The disks that open.
-    pub(crate) fn sound_disks(&self) -> impl Iterator<Item = &Layer> + Clone {
+    pub(crate) fn sound_disks(&self) -> impl Iterator<Item = &Layer> {
         let disks = self.disks.iter().enumerate();
         disks.filter(|(number, _)| !self.failures.contains_key(number)).map(|(_, disk)| disk)
     }

@@ -93,6 +93,31 @@ fn a_disk_that_does_not_open_leaves_the_others_open() {
     assert!(ended.stderr.contains("broken.qcow2, which lies in it"), "{}", ended.stderr);
 }
 
+/// Makes a qcow2 of QEMU's record another format of its backing file.
+fn record_parent_format(bench: &Bench, name: &str, format: &[u8; 8]) {
+    let mut bytes = std::fs::read(bench.path(name)).expect("just made");
+    let raw = b"\xe2\x79\x2a\xca\0\0\0\x03raw\0\0\0\0\0";
+    let at = bytes.windows(raw.len()).position(|window| window == raw).expect("the extension");
+    bytes[at + 7] = 8;
+    bytes[at + 8..][..8].copy_from_slice(format);
+    bench.write(name, &bytes);
+}
+
+#[test]
+fn no_other_disk_takes_the_place_of_a_parent_that_does_not_open() {
+    let bench = Bench::new();
+    let expected = disk(&bench);
+    bench.write("broken.vmdk", b"KDMV\x63 of a version that no one knows");
+    let mut create = bench.peer("qemu-img", ["create", "-q", "-u", "-f", "qcow2"]);
+    create.args(["-b", "parent.ova", "-F", "raw", "top.qcow2", "6M"]).succeed();
+    record_parent_format(&bench, "top.qcow2", b"ova/vmdk");
+    appliance(&bench, "parent.ova", &["disk.vmdk", "broken.vmdk"]);
+    assert_eq!(bench.converted(&["top.qcow2"]), expected);
+    appliance(&bench, "parent.ova", &["broken.vmdk", "disk.vmdk"]);
+    let ended = bench.fumehood(["map", "top.qcow2"]).end_with(1);
+    assert!(ended.stderr.contains("disk 0 does not open"), "{}", ended.stderr);
+}
+
 #[test]
 fn what_a_guest_writes_on_a_disk_in_an_appliance_goes_to_an_overlay() {
     let bench = Bench::new();
