@@ -1,6 +1,7 @@
 //! Table entries, read in pages on demand: four bytes a chunk make 256 MiB for
-//! 2 TiB, and in version 2 sixteen 1 GiB, so only a few pages are kept. A table small
-//! enough is verified whole when it is first used, and its mirror serves if it fails.
+//! 2 TiB, and in version 2 sixteen 1 GiB, so only a few pages are kept. A table is
+//! verified whole when it is first used, and its mirror serves if it fails; in version 1,
+//! all of whose chunks have checksums, only a small one.
 //!
 //! Source: libewf, "Expert Witness Compression Format", Table section, Table
 //! entries offset overflow.
@@ -15,14 +16,14 @@ use crate::evidence::Evidence;
 use crate::ewf2;
 use crate::ewf2::table::Place;
 use crate::place::{ChunkPlace, Form};
-use crate::sealed::read_sealed_bytes;
+use crate::sealed::{read_sealed_bytes, verify_long};
 use crate::table::{Layout, Table, TableCopy};
 
 /// Entries a page.
 const PAGE: u32 = 16 << 10;
 /// Pages kept.
 const KEPT: usize = 4;
-/// The longest table that is verified before use: what EnCase writes at most.
+/// The longest table of version 1 that is verified before use: what EnCase writes at most.
 const SMALL: u32 = 65536;
 /// Marks a compressed chunk in an entry.
 const COMPRESSED: u32 = 1 << 31;
@@ -144,7 +145,8 @@ fn examine(evidence: &Evidence, table: &Table) -> Result<State> {
     let source = &*evidence.segment_of(table)?.source;
     let mut failure = None;
     for copy in table.copies.iter().flatten().copied() {
-        if !table.sealed || table.count > SMALL {
+        let long = matches!(table.layout, Layout::Offsets { .. }) && table.count > SMALL;
+        if !table.sealed || long {
             return Ok(State::Ready { copy, overflow: u32::MAX });
         }
         match verify(source, table, copy) {
@@ -158,10 +160,14 @@ fn examine(evidence: &Evidence, table: &Table) -> Result<State> {
 
 /// Verifies the entries of a copy; answers where their offsets grow past 31 bits.
 fn verify(source: &dyn Source, table: &Table, copy: TableCopy) -> Result<u32> {
-    let bytes = read_sealed_bytes(source, copy.entries, table.length(), "table entries")?;
+    let (at, length, what) = (copy.entries, table.length(), "table entries");
     match table.layout {
-        Layout::Offsets { data_end } => Ok(overflow(&words(&bytes), copy.base, data_end)),
+        Layout::Offsets { data_end } => {
+            let bytes = read_sealed_bytes(source, at, length, what)?;
+            Ok(overflow(&words(&bytes), copy.base, data_end))
+        }
         Layout::Places { descriptor } => {
+            verify_long(source, at, length, what, |_| ())?;
             ewf2::section::Section::read(source, descriptor)?.verify(source)?;
             Ok(u32::MAX)
         }

@@ -18,7 +18,7 @@ use fumehood_plugin::{
 use crate::check;
 use crate::entries::Entries;
 use crate::evidence::{Evidence, Segment};
-use crate::media::Method;
+use crate::media::{MOST_BLOCK, Method};
 use crate::place::{ChunkPlace, Form};
 use crate::sealed::SEAL;
 use crate::table::Table;
@@ -26,6 +26,8 @@ use crate::unpack::unpacked_length;
 
 /// Extents an answer has at most.
 const MOST_EXTENTS: usize = 16384;
+/// Chunks an answer looks at: like ones make one extent, and their tables are verified.
+const MOST_CHUNKS: u64 = 1 << 20;
 /// What a zlib stream may need beyond twice its chunk.
 const SLACK: u32 = 64 << 10;
 
@@ -99,9 +101,10 @@ impl Disk for ChunkMap {
         if offset >= size {
             return Err(Error::OutOfRange);
         }
-        let end = offset.saturating_add(length.max(1)).min(size);
-        let mut answer = Extents::new();
         let mut number = offset / chunk;
+        let most = number.saturating_add(MOST_CHUNKS).saturating_mul(chunk).min(size);
+        let end = offset.saturating_add(length.max(1)).min(most);
+        let mut answer = Extents::new();
         while number.saturating_mul(chunk) < end && answer.len() < MOST_EXTENTS {
             let Some(table) = evidence.table_of(number) else {
                 let at = number * chunk;
@@ -207,7 +210,7 @@ fn packed(
     };
     let chunk = evidence.media.chunk;
     let wanted = evidence.media.length_of(number);
-    let most = chunk.saturating_mul(2).saturating_add(SLACK);
+    let most = chunk.saturating_mul(2).saturating_add(SLACK).min(MOST_BLOCK);
     let stored = u32::try_from(room).map_or(most, |room| room.min(most));
     // Only the last chunk can be cut, and some writers store it whole.
     let decoded = if wanted == chunk {

@@ -8,6 +8,8 @@ use alloc::string::String;
 use fumehood_plugin::{Error, Result, Source};
 
 const SECTOR_SIZES: [u32; 4] = [512, 1024, 2048, 4096];
+/// The most bytes, stored or decoded, that a host takes as one block.
+pub const MOST_BLOCK: u32 = 64 << 20;
 const MOST_SECTORS_PER_CHUNK: u32 = 32768;
 
 /// How large the media is and how it is cut into chunks.
@@ -41,7 +43,7 @@ pub struct Media {
     pub measures: Measures,
     /// Size of the media in bytes.
     pub size: u64,
-    /// Bytes a chunk: at most 128 MiB.
+    /// Bytes a chunk: at most [`MOST_BLOCK`].
     pub chunk: u32,
     /// How chunks are compressed.
     pub method: Method,
@@ -83,16 +85,23 @@ pub struct Acquisition {
 }
 
 impl Media {
-    /// Media of these measures.
+    /// Media of these measures, which stand at `offset` of `source`.
     ///
     /// # Errors
-    /// The measure that cannot be.
+    /// [`Error::Corrupt`] with the measure that cannot be; [`Error::Unsupported`] for
+    /// chunks that are too large for a host.
     pub fn new(
         measures: Measures,
         method: Method,
         origin: Origin,
-    ) -> core::result::Result<Self, String> {
-        let (size, chunk) = measures.check()?;
+        (source, offset): (&dyn Source, u64),
+    ) -> Result<Self> {
+        let (size, chunk) =
+            measures.check().map_err(|what| Error::corrupt_in(source.id(), offset, what))?;
+        if chunk > MOST_BLOCK {
+            let what = format!("chunks of {chunk} bytes; up to {MOST_BLOCK} are read");
+            return Err(Error::Unsupported(what));
+        }
         Ok(Self { measures, size, chunk, method, origin })
     }
 
@@ -107,25 +116,6 @@ impl Media {
     /// Identifier of the set, if recorded.
     pub fn set(&self) -> Option<[u8; 16]> {
         self.acquisition().and_then(|acquisition| acquisition.set)
-    }
-
-    /// Refuses a segment that names another set; `offset` is where it does.
-    ///
-    /// # Errors
-    /// [`Error::Corrupt`] with both identifiers.
-    pub fn require_set(
-        &self,
-        found: Option<[u8; 16]>,
-        source: &dyn Source,
-        offset: u64,
-    ) -> Result<()> {
-        match (self.set(), found) {
-            (Some(own), Some(other)) if own != other => {
-                let what = format!("belongs to set {}, expected {}", hex(&other), hex(&own));
-                Err(Error::corrupt_in(source.id(), offset, what))
-            }
-            _ => Ok(()),
-        }
     }
 
     /// Whether chunks are zlib streams whatever their table entry says, and table
@@ -165,6 +155,25 @@ impl Measures {
         };
         // At most 2^15 × 2^12.
         Ok((size, per_chunk * per_sector))
+    }
+}
+
+/// Refuses a segment that names another set than its `own`; `offset` is where it does.
+///
+/// # Errors
+/// [`Error::Corrupt`] with both identifiers.
+pub fn require_set(
+    own: Option<[u8; 16]>,
+    found: Option<[u8; 16]>,
+    source: &dyn Source,
+    offset: u64,
+) -> Result<()> {
+    match (own, found) {
+        (Some(own), Some(other)) if own != other => {
+            let what = format!("belongs to set {}, expected {}", hex(&other), hex(&own));
+            Err(Error::corrupt_in(source.id(), offset, what))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -10,7 +10,8 @@ use crate::bunzip2;
 use crate::inflate::{inflate_all, inflated_length};
 use crate::media::Method;
 
-/// What is ever unpacked into memory, in bytes. Of case notes, EnCase stops at 1 MiB.
+/// What is ever unpacked into memory, and what of, in bytes. Of case notes, EnCase stops
+/// at 1 MiB.
 pub const MOST: u64 = 16 << 20;
 
 /// What the `length` bytes at `offset`, or the first of them, unpack to: at most `limit`.
@@ -24,11 +25,12 @@ pub fn unpack(
     method: Method,
     limit: u64,
 ) -> Result<Vec<u8>> {
+    let most = if method == Method::None { limit } else { MOST };
+    if length > most {
+        let what = format!("text of {length} bytes is longer than {most} bytes");
+        return Err(Error::corrupt_in(source.id(), offset, what));
+    }
     match method {
-        Method::None if length > limit => {
-            let what = format!("text of {length} bytes is longer than {limit} bytes");
-            Err(Error::corrupt_in(source.id(), offset, what))
-        }
         Method::None => read_bytes(source, offset, length, "text"),
         Method::Zlib => inflate_all(source, offset, length, limit),
         Method::Bzip2 => {

@@ -11,7 +11,7 @@ use fumehood_plugin::{Error, Result, Source};
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
-use crate::media::{Acquisition, Measures, Media, Method, Origin};
+use crate::media::{Acquisition, Measures, Media, Method, Origin, require_set};
 use crate::sealed::read_sealed;
 use crate::section::Section;
 
@@ -67,7 +67,7 @@ struct ExtendedVolume {
 ///
 /// # Errors
 /// [`Error::Corrupt`] by the measure that cannot be, [`Error::Unsupported`] for
-/// logical evidence.
+/// logical evidence and for chunks too large.
 pub fn read(source: &dyn Source, section: &Section) -> Result<Media> {
     let (offset, length) = (section.payload(), section.payload_length());
     let (measures, origin) = if length == size_of::<OriginalVolume>() as u64 {
@@ -80,8 +80,7 @@ pub fn read(source: &dyn Source, section: &Section) -> Result<Media> {
         }
         (volume.measures(), Origin::Extended(volume.acquisition()))
     };
-    Media::new(measures, Method::Zlib, origin)
-        .map_err(|what| Error::corrupt_in(source.id(), offset, what))
+    Media::new(measures, Method::Zlib, origin, (source, offset))
 }
 
 /// Compares `media` with what a `data` section repeats.
@@ -95,7 +94,7 @@ pub fn compare(media: &Media, source: &dyn Source, section: &Section) -> Result<
         Err(Error::Corrupt { what, .. }) => return Ok(Some(what)),
         Err(error) => return Err(error),
     };
-    media.require_set(copy.set(), source, section.payload())?;
+    require_set(media.set(), copy.set(), source, section.payload())?;
     let (own, other) = (media.measures, copy.measures());
     Ok((own != other)
         .then(|| format!("data section says {other:?} and the volume section {own:?}")))

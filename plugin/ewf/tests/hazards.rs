@@ -161,6 +161,11 @@ fn impossible_measures_are_refused() {
     }
     let file = Builder::new(1).end("done");
     assert!(matches!(refusal(&single(file)), Error::Corrupt { .. }));
+    // What a host takes as one block, and twice that.
+    let file = Builder::new(1).section("volume", &volume(1, 32768, 2048, 1, 0)).end("done");
+    assert!(single(file).open().is_ok());
+    let file = Builder::new(1).section("volume", &volume(1, 32768, 4096, 1, 0)).end("done");
+    assert!(matches!(refusal(&single(file)), Error::Unsupported(_)));
 }
 
 #[test]

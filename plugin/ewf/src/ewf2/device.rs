@@ -29,7 +29,8 @@ const TABLEAU: u64 = 2;
 ///
 /// # Errors
 /// [`Error::Corrupt`] by the value that is missing or cannot be, for a wrong hash or a
-/// broken text; [`Error::Unsupported`] for logical evidence; or what the source answers.
+/// broken text; [`Error::Unsupported`] for logical evidence and for chunks too large; or what
+/// the source answers.
 pub fn read_media(
     source: &dyn Source,
     header: Header,
@@ -68,8 +69,7 @@ pub fn read_media(
         set: header.set,
         hidden_sectors: [device.number("hs")?.unwrap_or(0), device.number("dc")?.unwrap_or(0)],
     };
-    Media::new(measures, header.method, Origin::Second(acquisition))
-        .map_err(|what| Error::corrupt_in(source.id(), device.at, what))
+    Media::new(measures, header.method, Origin::Second(acquisition), (source, device.at))
 }
 
 fn read_text(source: &dyn Source, method: Method, section: &Section) -> Result<String> {

@@ -9,7 +9,7 @@ use fumehood_plugin::{Error, Result, Source};
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
-use crate::media::Method;
+use crate::media::{Method, require_set};
 use crate::segment::{Family, SIGNATURE, require_family, require_first, require_number};
 
 #[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
@@ -31,7 +31,7 @@ const VERSION: u64 = 8;
 const METHOD: u64 = 10;
 const NUMBER: u64 = 12;
 /// Offset of the identifier of the set.
-pub const SET: u64 = 16;
+const SET: u64 = 16;
 
 /// The version that is read; a minor one changes nothing.
 const MAJOR: u8 = 2;
@@ -74,16 +74,7 @@ impl Header {
             let what = format!("{} is compressed by {found:?}, its set by {own:?}", source.name());
             return Err(Error::corrupt_in(source.id(), METHOD, what));
         }
-        Ok(())
-    }
-
-    /// The identifier of the set in a segment whose header was checked.
-    ///
-    /// # Errors
-    /// What the source answers.
-    pub fn set_of(source: &dyn Source) -> Result<Option<[u8; 16]>> {
-        let header: FileHeader = read_struct(source, 0, "file header")?;
-        Ok(header.set())
+        require_set(self.set, found.set, source, SET)
     }
 }
 

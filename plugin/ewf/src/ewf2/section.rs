@@ -40,6 +40,8 @@ pub const DESCRIPTOR: u64 = size_of::<Descriptor>() as u64;
 const HASHED: u32 = 1;
 const ENCRYPTED: u32 = 2;
 
+/// The longest section that is hashed: that of the longest table that is read, or any text.
+const MOST_HASHED: u64 = 17 << 20;
 /// Bytes hashed at once.
 const STEP: u64 = 64 << 10;
 
@@ -168,8 +170,13 @@ impl Section {
     /// Compares the data with its hash, if it has one.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] with both hashes, or what the source answers.
+    /// [`Error::Corrupt`] with both hashes and for a section longer than any that is
+    /// verified, or what the source answers.
     pub fn verify(&self, source: &dyn Source) -> Result<()> {
+        if self.length > MOST_HASHED {
+            let what = format!("section of {} bytes, expected {MOST_HASHED} at most", self.length);
+            return Err(Error::corrupt_in(source.id(), self.data, what));
+        }
         let Some(stated) = self.integrity else { return Ok(()) };
         let mut hash = Md5::new();
         let mut at = self.data;

@@ -10,7 +10,7 @@ use fumehood_plugin::{Error, Host, Result, Source, SourceHandle};
 
 use crate::evidence::Evidence;
 use crate::ewf2::device::read_media;
-use crate::ewf2::header::{FIRST_DATA, Header, SET};
+use crate::ewf2::header::{FIRST_DATA, Header};
 use crate::ewf2::section::{Kind, Section};
 use crate::ewf2::table::read_table;
 use crate::gathered::{Gathered, describe};
@@ -66,7 +66,7 @@ struct Found {
 struct Survey {
     gathered: Gathered,
     header: Header,
-    /// Why the first segment did not tell what the media is.
+    /// Why the first segment that did not tell what the media is did not.
     lost: Option<Error>,
 }
 
@@ -151,13 +151,14 @@ impl Survey {
     /// Takes the media from the first segment that tells it, and compares it with what
     /// the others repeat.
     fn take_media(&mut self, source: &dyn Source, found: &Found) -> Result<()> {
-        if let Some(media) = &self.gathered.media {
-            media.require_set(Header::set_of(source)?, source, SET)?;
-        }
         let (Some(device), Some(case)) = (&found.device, &found.case) else { return Ok(()) };
         let read = read_media(source, self.header, device, case);
         let Some(media) = &self.gathered.media else {
-            self.gathered.media = Some(read?);
+            if let Err(error @ Error::Corrupt { .. }) = &read {
+                self.lost.get_or_insert_with(|| error.clone());
+            }
+            let Some(media) = self.gathered.tolerate(source, read)? else { return Ok(()) };
+            self.gathered.media = Some(media);
             self.add_text(device, TextKind::Device);
             self.add_text(case, TextKind::Case);
             return Ok(());

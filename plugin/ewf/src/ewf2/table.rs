@@ -36,6 +36,12 @@ pub struct Place {
     flags: U32,
 }
 
+/// Entries a table has at most: it is verified whole before one of them is used.
+const MOST_ENTRIES: u32 = 1 << 20;
+/// What a section may hold behind its table: padding, and whatever else a writer puts
+/// there. All of it is hashed.
+const SPARE: u64 = 4096;
+
 /// Length of an entry in bytes.
 pub const PLACE: u64 = size_of::<Place>() as u64;
 
@@ -68,15 +74,19 @@ impl Place {
 /// Reads what a table places. The table of `segment` has no entries where it is `None`.
 ///
 /// # Errors
-/// [`Error::Corrupt`] for a wrong checksum, for more entries than the section has room
-/// for and for chunk numbers that no image has, or what the source answers.
+/// [`Error::Corrupt`] for a wrong checksum, for more entries than are read or the section
+/// has room for, for much more room than they need and for chunk numbers that no image
+/// has, or what the source answers.
 pub fn read_table(source: &dyn Source, section: &Section, segment: usize) -> Result<Option<Table>> {
     let header: TableHeader = read_sealed(source, section.data, "sector table header")?;
     let (first, count) = (header.first.get(), header.count.get());
     let corrupt = |what| Err(Error::corrupt_in(source.id(), section.data, what));
+    if count > MOST_ENTRIES {
+        return corrupt(format!("a table of {count} entries; {MOST_ENTRIES} are read"));
+    }
     let needed = HEADER + u64::from(count) * PLACE + SEAL;
-    if needed > section.length {
-        let length = section.length;
+    let length = section.length;
+    if length < needed || length - needed > SPARE {
         return corrupt(format!("table of {count} entries needs {needed} bytes and has {length}"));
     }
     if first >> 62 != 0 {
