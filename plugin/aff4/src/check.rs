@@ -1,49 +1,44 @@
-//! Looking for contradictions without the payload, and for what could not be read when the
-//! disk was acquired. Decoding chunks and comparing digests is the host's.
+//! What could not be read when the disk was acquired. Damage is in the disk's extents, for
+//! the host to see; decoding chunks and comparing digests is the host's, too.
 
+use alloc::format;
 use alloc::vec::Vec;
 
 use fumehood_plugin::findings::Findings;
-use fumehood_plugin::{Content, Disk, Finding, Result};
+use fumehood_plugin::{Finding, Result};
 
 use crate::disk::AffDisk;
 use crate::plan::Target;
 use crate::symbol::Symbol;
 
-/// Bytes of the disk asked for at once.
-const WINDOW: u64 = 1 << 30;
+/// The most pieces that are looked at, all in one call.
+const MOST_PIECES: u32 = 1 << 20;
 
-/// Checks all of a disk that is not payload.
+/// Names the ranges of a disk that could not be read at acquisition.
 ///
 /// # Errors
 /// What a source answers.
 pub fn check(disk: &mut AffDisk) -> Result<Vec<Finding>> {
     let mut findings = Findings::default();
-    let mut at = 0;
-    while at < disk.size() {
-        for extent in disk.extents(at, WINDOW)? {
-            at = extent.end();
-            match extent.content {
-                Content::Damaged(what) => findings.add(extent.offset, what),
-                Content::Computed => unreadable(disk, extent.offset, at, &mut findings)?,
-                _ => (),
-            }
-        }
+    if disk.size() == 0 {
+        return Ok(findings.finish());
     }
-    Ok(findings.finish())
-}
-
-/// Names the ranges between `at` and `end` that could not be read at acquisition.
-fn unreadable(disk: &mut AffDisk, mut at: u64, end: u64, findings: &mut Findings) -> Result<()> {
-    while at < end {
-        let piece = disk.piece(at)?;
+    let mut piece = disk.piece(0)?;
+    for _ in 0..MOST_PIECES {
         if piece.target == Target::Symbol(Symbol::Unreadable) {
             let length = piece.end - piece.start;
-            let what =
-                alloc::format!("{length} bytes could not be read when the disk was acquired");
+            let what = format!("{length} bytes could not be read when the disk was acquired");
             findings.add(piece.start, what);
         }
-        at = piece.end;
+        if piece.end >= disk.size() {
+            return Ok(findings.finish());
+        }
+        piece = disk.behind(&piece)?;
     }
-    Ok(())
+    let what = format!(
+        "the check stops here, behind {MOST_PIECES} ranges: what could not be read further on \
+         is not listed"
+    );
+    findings.add(piece.start, what);
+    Ok(findings.finish())
 }

@@ -4,6 +4,7 @@
 
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use fumehood_plugin::read::read_bytes;
 use fumehood_plugin::{Codec, Content, Digest, DigestValue, Encoded, Result, Source, Stored};
@@ -16,11 +17,14 @@ use crate::stream::Stream;
 const SLACK: u32 = 64 << 10;
 /// Some writers put the decoded length before an LZ4 block.
 const LENGTH: u32 = 4;
+/// Bytes that tell how far back an LZ4 copy begins, and its shortest length.
+const LZ4_DISTANCE: usize = 2;
+const LZ4_LEAST_COPY: u32 = 4;
 
 /// What is known of how a stream's chunks are encoded, beyond what its turtle says.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Habits {
-    /// Whether LZ4 blocks have their decoded length before them.
+    /// Whether the LZ4 blocks of whole chunks have their decoded length before them.
     prefixed: Option<bool>,
     /// Decoded length of the last chunk, which some writers do not pad.
     tail: Option<u32>,
@@ -42,7 +46,7 @@ pub fn content(
     let codec = stream.compression.codec.filter(|_| !verbatim);
     let encoded = match codec {
         Some(codec) => packed(source, stream, habits, &chunk, codec, wanted)?,
-        None if chunk.length < wanted => {
+        None if ![stream.chunk, wanted].contains(&chunk.length) => {
             Err(format!("has {} bytes, expected {wanted}", chunk.length))
         }
         None => Ok(Encoded::new(source.id(), chunk.offset, wanted, Codec::Identity, wanted)),
@@ -78,12 +82,16 @@ fn packed(
     if stored > stream.chunk.saturating_add(SLACK) {
         return Ok(Err(format!("has {stored} stored bytes for {}", stream.chunk)));
     }
-    if codec == Codec::Lz4 && is_prefixed(source, stream, habits, offset, stored)? {
+    let stated = match codec {
+        Codec::Lz4 => stated_length(source, stream, habits, chunk, wanted)?,
+        _ => None,
+    };
+    if stated.is_some() {
         (offset, stored) = (offset + u64::from(LENGTH), stored - LENGTH);
     }
-    let decoded = match habits.tail {
+    let decoded = match stated.or(habits.tail) {
         _ if wanted == stream.chunk => stream.chunk,
-        Some(tail) => tail,
+        Some(length) => length,
         None => tail_length(source, codec, offset, stored, stream.chunk)?,
     };
     if wanted < stream.chunk {
@@ -95,27 +103,30 @@ fn packed(
     Ok(Ok(Encoded::new(source.id(), offset, stored, codec, decoded)))
 }
 
-/// Whether the LZ4 blocks of a stream have their length before them: the first one that is
-/// seen tells. A block cannot begin with a copy, and so not with a byte of zero; the length
-/// of a chunk does, in all that writers use.
-fn is_prefixed(
+/// The decoded length that stands before an LZ4 block of a stream, if one does. The first
+/// whole chunk tells for all of them, the last chunk for itself. A first byte of 0 begins
+/// no block, as it would be a copy of nothing: it is a damaged length, which tells nothing.
+fn stated_length(
     source: &dyn Source,
     stream: &Stream,
     habits: &mut Habits,
-    offset: u64,
-    stored: u32,
-) -> Result<bool> {
-    if stored <= LENGTH {
-        return Ok(false);
+    chunk: &Chunk,
+    wanted: u32,
+) -> Result<Option<u32>> {
+    if chunk.length <= LENGTH {
+        return Ok(None);
     }
-    if let Some(prefixed) = habits.prefixed {
-        return Ok(prefixed);
+    let whole = wanted == stream.chunk;
+    if let Some(prefixed) = habits.prefixed.filter(|_| whole) {
+        return Ok(prefixed.then_some(wanted));
     }
-    let bytes = read_bytes(source, offset, LENGTH.into(), "chunk")?;
-    let length = bytes.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes));
-    let prefixed = length & 0xff == 0 && length == stream.chunk;
-    habits.prefixed = Some(prefixed);
-    Ok(prefixed)
+    let bytes = read_bytes(source, chunk.offset, LENGTH.into(), "chunk")?;
+    let length = bytes.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
+    let length = length.filter(|length| [stream.chunk, wanted].contains(length));
+    if whole && (length.is_some() || bytes.first() != Some(&0)) {
+        habits.prefixed = Some(length.is_some());
+    }
+    Ok(length)
 }
 
 /// What the last chunk of a stream decodes to, of at most `most` bytes. The standard pads
@@ -128,15 +139,49 @@ fn tail_length(
     most: u32,
 ) -> Result<u32> {
     let bytes = read_bytes(source, offset, stored.into(), "last chunk")?;
-    let inflated = match codec {
-        Codec::Snappy => {
-            return Ok(snappy_length(&bytes).filter(|length| *length <= most).unwrap_or(most));
-        }
-        Codec::Deflate => decompress_to_vec_with_limit(&bytes, most as usize),
-        Codec::Zlib => decompress_to_vec_zlib_with_limit(&bytes, most as usize),
-        _ => return Ok(most),
+    let inflated = |bytes: Vec<u8>| bytes.len() as u32;
+    let length = match codec {
+        Codec::Snappy => snappy_length(&bytes),
+        Codec::Lz4 => lz4_length(&bytes),
+        Codec::Deflate => decompress_to_vec_with_limit(&bytes, most as usize).ok().map(inflated),
+        Codec::Zlib => decompress_to_vec_zlib_with_limit(&bytes, most as usize).ok().map(inflated),
+        _ => None,
     };
-    Ok(inflated.map_or(most, |bytes| bytes.len() as u32))
+    Ok(length.filter(|length| *length <= most).unwrap_or(most))
+}
+
+/// What the sequences of an LZ4 block add up to: each has literals and, but for the last
+/// one, a copy.
+///
+/// Source: LZ4 Block Format Description, Blocks.
+fn lz4_length(mut block: &[u8]) -> Option<u32> {
+    let mut length = 0_u32;
+    loop {
+        let (token, rest) = block.split_first()?;
+        block = rest;
+        let literals = lz4_count(token >> 4, &mut block)?;
+        length = length.checked_add(literals)?;
+        block = block.get(literals as usize..)?;
+        if block.is_empty() {
+            return Some(length);
+        }
+        block = block.get(LZ4_DISTANCE..)?;
+        let copy = lz4_count(token & 0xf, &mut block)?.checked_add(LZ4_LEAST_COPY)?;
+        length = length.checked_add(copy)?;
+    }
+}
+
+/// A count of four bits, which goes on in `block` where they are all set.
+fn lz4_count(bits: u8, block: &mut &[u8]) -> Option<u32> {
+    let mut count = u32::from(bits);
+    let mut more = bits == 0xf;
+    while more {
+        let (byte, rest) = block.split_first()?;
+        *block = rest;
+        count = count.checked_add((*byte).into())?;
+        more = *byte == u8::MAX;
+    }
+    Some(count)
 }
 
 /// The decoded length that a block of Snappy states: seven bits a byte, the lowest first.
@@ -154,6 +199,19 @@ fn snappy_length(bytes: &[u8]) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lz4_sequences_add_up() {
+        let all: Vec<u8> = (0..70_000_u32).map(|byte| (byte / 700 * byte) as u8).collect();
+        for length in [0, 1, 14, 15, 16, 269, 270, 271, 5000, 70_000] {
+            for bytes in [&all[..length], &[7; 70_000][..length]] {
+                let block = lz4_flex::block::compress(bytes);
+                assert_eq!(lz4_length(&block), Some(length as u32));
+                assert_eq!(lz4_length(block.get(..block.len() - 1).unwrap()), None);
+            }
+        }
+        assert_eq!(lz4_length(&[0xff; 99]), None);
+    }
 
     #[test]
     fn snappy_states_its_length() {

@@ -13,13 +13,15 @@ use crate::disk::lost;
 use crate::evidence::Evidence;
 use crate::graph::{Graph, Object};
 use crate::names::hex_byte;
-use crate::plan::{Data, DiskPlan, Target};
+use crate::plan::{Data, DiskPlan, Map, Target};
 use crate::symbol::{Symbol, term};
 use crate::text::shown;
 use crate::turtle::Node;
 
 /// Values of one property that are shown.
 const MOST_VALUES: usize = 8;
+/// Warnings that are shown.
+const MOST_WARNINGS: usize = 128;
 
 /// Types of objects, their properties, and labels for people.
 const CASE: [(&str, &str, &str); 9] = [
@@ -177,26 +179,24 @@ fn digest(kind: &str, value: &str) -> Option<DiskDigest> {
 
 /// What the operator should know.
 pub fn warnings(evidence: &Evidence) -> Vec<String> {
-    let mut list = evidence.notes.clone();
-    for map in &evidence.plan.maps {
-        for target in &map.targets {
-            list.extend(match target {
-                Target::Lost(urn) => Some(format!("part of the disk is missing: {}", lost(urn))),
-                Target::Symbol(Symbol::Unknown) => {
-                    Some(reads_as(&map.urn, "was not read", "UNKNOWN"))
-                }
-                Target::Symbol(Symbol::Unreadable) => {
-                    Some(reads_as(&map.urn, "could not be read", "UNREADABLEDATA"))
-                }
-                _ => None,
-            });
+    let of_maps = evidence.plan.maps.iter().flat_map(|map| {
+        let gap = Some(map.gap).filter(|gap| *gap == Symbol::Unknown).map(Target::Symbol);
+        let of_targets = map.targets.iter().filter_map(|target| warning(map, target));
+        of_targets.chain(gap.and_then(|gap| warning(map, &gap)))
+    });
+    evidence.notes.iter().cloned().chain(of_maps).take(MOST_WARNINGS).collect()
+}
+
+/// What a target of a map is worth saying.
+fn warning(map: &Map, target: &Target) -> Option<String> {
+    match target {
+        Target::Lost(urn) => Some(format!("part of the disk is missing: {}", lost(urn))),
+        Target::Symbol(Symbol::Unknown) => Some(reads_as(&map.urn, "was not read", "UNKNOWN")),
+        Target::Symbol(Symbol::Unreadable) => {
+            Some(reads_as(&map.urn, "could not be read", "UNREADABLEDATA"))
         }
-        if map.gap == Symbol::Unknown {
-            list.push(reads_as(&map.urn, "was not read", "UNKNOWN"));
-        }
+        _ => None,
     }
-    list.truncate(2 * crate::plan::MOST_DISKS);
-    list
 }
 
 fn reads_as(map: &str, why: &str, text: &str) -> String {

@@ -13,13 +13,15 @@ use crate::check;
 use crate::chunks::{Found, Windows};
 use crate::content::{Habits, content};
 use crate::evidence::Evidence;
-use crate::map::Pages;
+use crate::map::{Entry, Pages};
 use crate::plan::{Data, DiskPlan, Target};
 use crate::symbol::Symbol;
 use crate::text::shown;
 
 /// Extents an answer has at most.
 const MOST_EXTENTS: usize = 16384;
+/// Pieces and chunks that are looked up for an answer, as many of them may be one extent.
+const MOST_STEPS: u32 = 65536;
 
 /// A range of the disk, and what it shows.
 pub struct Piece {
@@ -31,6 +33,8 @@ pub struct Piece {
     pub target: Target,
     /// From where on.
     pub position: u64,
+    /// The number of the first entry of the map behind it.
+    next: u64,
 }
 
 /// An opened disk.
@@ -66,10 +70,23 @@ impl AffDisk {
     /// # Errors
     /// What the source answers.
     pub fn piece(&mut self, at: u64) -> Result<Piece> {
+        self.piece_by(at, None)
+    }
+
+    /// The piece behind `piece`, which does not end the disk.
+    ///
+    /// # Errors
+    /// What the source answers.
+    pub fn behind(&mut self, piece: &Piece) -> Result<Piece> {
+        self.piece_by(piece.end, Some(piece.next))
+    }
+
+    /// The piece that holds `at`: `entry` of the map, if it is known, or the gap before it.
+    fn piece_by(&mut self, at: u64, entry: Option<u64>) -> Result<Piece> {
         let place = match self.data {
             Data::Stream(place) => {
                 let target = Target::Stream(place);
-                return Ok(Piece { start: 0, end: self.size, target, position: 0 });
+                return Ok(Piece { start: 0, end: self.size, target, position: 0, next: 0 });
             }
             Data::Map(place) => place,
         };
@@ -77,14 +94,20 @@ impl AffDisk {
         let map = evidence.plan.maps.get(place).ok_or(Error::OutOfRange)?;
         let entries = evidence.maps.get(place).ok_or(Error::OutOfRange)?;
         let source = &*evidence.volume(map.volume)?.source;
-        let number = entries.find(source, &mut self.pages, at)?;
+        let ends_behind = |entry: Option<Entry>| entry.is_none_or(|entry| entry.end() > at);
+        let number = match entry {
+            Some(number) if ends_behind(entries.get(source, &mut self.pages, number)?) => number,
+            // Also where the map is not in order any more.
+            _ => entries.find(source, &mut self.pages, at)?,
+        };
         let next = entries.get(source, &mut self.pages, number)?;
         if let Some(entry) = next.filter(|entry| entry.mapped.get() <= at) {
             let target = usize::try_from(entry.target.get()).ok();
             let target = target.and_then(|target| map.targets.get(target));
             let target = target.cloned().ok_or(Error::OutOfRange)?;
             let (start, position) = (entry.mapped.get(), entry.target_offset.get());
-            return Ok(Piece { start, end: entry.end().min(self.size), target, position });
+            let (end, next) = (entry.end().min(self.size), number.saturating_add(1));
+            return Ok(Piece { start, end, target, position, next });
         }
         let start = match number.checked_sub(1) {
             Some(before) => {
@@ -92,18 +115,27 @@ impl AffDisk {
             }
             None => 0,
         };
+        let start = start.min(at);
         let end = next.map_or(self.size, |entry| entry.mapped.get().min(self.size));
-        Ok(Piece { start, end, target: Target::Symbol(map.gap), position: start })
+        let target = Target::Symbol(map.gap);
+        Ok(Piece { start, end, target, position: start, next: number })
     }
 
-    /// Appends what `piece` shows from `at` on, up to `end` and a little further; answers
-    /// where that ends.
-    fn push(&mut self, answer: &mut Extents, piece: &Piece, at: u64, end: u64) -> Result<u64> {
+    /// Appends what `piece` shows from `at` on, up to `end` and a little further, in no more
+    /// than `steps`; answers where that ends.
+    fn push(
+        &mut self,
+        (answer, steps): (&mut Extents, &mut u32),
+        piece: &Piece,
+        (at, end): (u64, u64),
+    ) -> Result<u64> {
         let content = match &piece.target {
             Target::Symbol(Symbol::ZERO) => Content::Zero,
             Target::Symbol(_) => Content::Computed,
             Target::Lost(urn) => Content::Damaged(lost(urn)),
-            Target::Stream(place) => return self.push_stream(answer, piece, *place, at, end),
+            Target::Stream(place) => {
+                return self.push_stream((answer, steps), piece, *place, (at, end));
+            }
         };
         let start = if answer.is_empty() { piece.start } else { at };
         answer.push(start, piece.end - start, content);
@@ -113,17 +145,17 @@ impl AffDisk {
     /// The same for a piece of a stream.
     fn push_stream(
         &mut self,
-        answer: &mut Extents,
+        (answer, steps): (&mut Extents, &mut u32),
         piece: &Piece,
         place: usize,
-        mut at: u64,
-        end: u64,
+        (mut at, end): (u64, u64),
     ) -> Result<u64> {
         let evidence = Rc::clone(&self.evidence);
         let stream = evidence.plan.streams.get(place).ok_or(Error::OutOfRange)?;
         let source = &*evidence.volume(stream.volume)?.source;
         let chunk = u64::from(stream.chunk);
-        while at < piece.end.min(end) && answer.len() < MOST_EXTENTS {
+        while at < piece.end.min(end) && answer.len() < MOST_EXTENTS && *steps > 0 {
+            *steps -= 1;
             let position = piece.position.saturating_add(at - piece.start);
             if position >= stream.size {
                 let urn = shown(&stream.urn);
@@ -170,10 +202,13 @@ impl Disk for AffDisk {
         }
         let end = offset.saturating_add(length.max(1)).min(self.size);
         let mut answer = Extents::new();
-        let mut at = offset;
-        while at < end && answer.len() < MOST_EXTENTS {
-            let piece = self.piece(at)?;
-            at = self.push(&mut answer, &piece, at, end)?;
+        let mut steps = MOST_STEPS;
+        let mut piece = self.piece(offset)?;
+        let mut at = self.push((&mut answer, &mut steps), &piece, (offset, end))?;
+        while at < end && answer.len() < MOST_EXTENTS && steps > 0 {
+            steps -= 1;
+            piece = self.behind(&piece)?;
+            at = self.push((&mut answer, &mut steps), &piece, (at, end))?;
         }
         Ok(answer.finish())
     }
@@ -183,8 +218,10 @@ impl Disk for AffDisk {
         let end = end.filter(|_| length as u64 <= READ_LIMIT).ok_or(Error::OutOfRange)?;
         let mut bytes = vec![0; length];
         let (mut at, mut rest) = (offset, bytes.as_mut_slice());
+        let mut next = None;
         while at < end {
-            let piece = self.piece(at)?;
+            let piece = self.piece_by(at, next)?;
+            next = Some(piece.next);
             let Target::Symbol(symbol) = piece.target else { return Err(Error::OutOfRange) };
             let count = (piece.end.min(end) - at) as usize;
             let (out, behind) = rest.split_at_mut(count);

@@ -81,14 +81,16 @@ impl Gather {
     /// Goes on for a step; breaks where all files are found.
     ///
     /// # Errors
-    /// What is wrong with the main file, or with the set as a whole.
+    /// What is wrong with the main file, or with the set as a whole, and [`Error::Io`] of
+    /// any file.
     pub fn step(&mut self) -> Result<ControlFlow<()>> {
         if let Some((volume, walk)) = self.listing.take() {
             let name = volume.name.clone();
             let before = self.volumes.len();
             match self.list(volume, walk) {
-                // Another file does no harm; what is wrong with the main one is an error.
-                Err(error) if before > 0 => {
+                // Another file does no harm; what is wrong with the main one is an error, and
+                // so is one that cannot be read now, as it may be the next time.
+                Err(error) if before > 0 && !matches!(error, Error::Io(_)) => {
                     self.volumes.truncate(before);
                     self.note(&name, &error);
                 }
@@ -107,6 +109,7 @@ impl Gather {
                 self.listing = Some((volume, walk));
             }
             Err(Error::Missing(_)) => (),
+            Err(error @ Error::Io(_)) => return Err(error),
             Err(error) => self.note(&name, &error),
         }
         if let Some(search) = &mut self.search {

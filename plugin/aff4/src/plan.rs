@@ -17,11 +17,12 @@ use crate::volume::{Volume, volume_of};
 use crate::zip::{Member, contents};
 
 /// The most of each that an image has.
-pub const MOST_DISKS: usize = 64;
+const MOST_DISKS: usize = 64;
 const MOST_TARGETS: usize = 4096;
 const MOST_STREAMS: usize = 256;
-/// Bytes of a map's list of targets.
+/// Bytes of a map's list of targets, and of those of all maps.
 const MOST_IDX: u64 = 1 << 20;
+const MOST_IDX_IN_ALL: u64 = 4 << 20;
 /// Sector sizes that disks have.
 const SECTORS: core::ops::RangeInclusive<u64> = 512..=65536;
 
@@ -84,6 +85,8 @@ pub struct Plan {
     pub maps: Vec<Map>,
     /// Streams that hold a disk's or a map's bytes.
     pub streams: Vec<Stream>,
+    /// Bytes of lists of targets so far.
+    listed: u64,
 }
 
 impl Plan {
@@ -194,7 +197,9 @@ impl Plan {
             home.member(&format!("{urn}/{name}")).ok_or_else(missing)
         };
         let (member, idx) = (part("map")?, part("idx")?);
-        let idx = contents(&*home.source, &idx, MOST_IDX, "idx of a map")?;
+        let most = MOST_IDX.min(MOST_IDX_IN_ALL.saturating_sub(self.listed));
+        let idx = contents(&*home.source, &idx, most, "idx of a map")?;
+        self.listed += idx.len() as u64;
         let mut targets = Vec::new();
         // Every line may end with a line feed, or every line but the last.
         let lines = idx.strip_suffix(b"\n").unwrap_or(&idx);

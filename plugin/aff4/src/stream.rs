@@ -110,7 +110,8 @@ fn compression(object: &Object) -> core::result::Result<Compression, String> {
     let method = object.iri("compressionMethod").or_else(|| object.iri("compression"));
     let plain = |codec, name| Ok(Compression { codec, always: false, name });
     match method {
-        None => plain(None, "none"),
+        // What pyaff4 and c-aff4 take where nothing is said.
+        None => plain(Some(Codec::Zlib), "zlib"),
         Some("http://code.google.com/p/snappy/") => plain(Some(Codec::Snappy), "Snappy"),
         Some("https://github.com/google/snappy") => {
             Ok(Compression { codec: Some(Codec::Snappy), always: true, name: "Snappy" })
@@ -143,7 +144,7 @@ mod tests {
     #[test]
     fn measures_are_checked() {
         let stream = read("; s:size 100000 ; s:chunkSize 512 ; s:chunksInSegment 7").unwrap();
-        assert_eq!((stream.segments(), stream.compression.codec), (28, None));
+        assert_eq!((stream.segments(), stream.compression.codec), (28, Some(Codec::Zlib)));
         assert_eq!((stream.first, stream.listed), (5, 28));
         let stream = read("; s:size 18446744073709551615 ; s:chunksInSegment 1").unwrap();
         assert_eq!((stream.segments(), stream.listed), (1 << 49, 100));

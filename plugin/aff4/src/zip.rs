@@ -145,13 +145,17 @@ impl Directory {
         let at = size - length + place as u64;
         let bytes = tail.get(place..).unwrap_or_default();
         let end: EndRecord = parse_struct(bytes, source.id(), at, "end record")?;
-        let long = end.entries.get() == ELSEWHERE_SHORT
-            || end.size.get() == ELSEWHERE
-            || end.offset.get() == ELSEWHERE;
-        let (offset, length, limit) = if long {
-            end64(source, at)?
-        } else {
-            (u64::from(end.offset.get()), u64::from(end.size.get()), at)
+        let needed = end.size.get() == ELSEWHERE || end.offset.get() == ELSEWHERE;
+        let long =
+            if needed || end.entries.get() == ELSEWHERE_SHORT { end64(source, at)? } else { None };
+        let (offset, length, limit) = match long {
+            Some(long) => long,
+            None if needed => {
+                let what = "expected the zip64 locator, PK 06 07, before the end record";
+                return Err(Error::corrupt_in(source.id(), at, what));
+            }
+            // 65535 entries may also be that many.
+            None => (u64::from(end.offset.get()), u64::from(end.size.get()), at),
         };
         if offset.checked_add(length).is_none_or(|end| end > limit) {
             let what = format!(
@@ -165,20 +169,20 @@ impl Directory {
 }
 
 /// Offset and size of the directory from the zip64 record before the end record at `at`,
-/// and where that record begins.
-fn end64(source: &dyn Source, at: u64) -> Result<(u64, u64, u64)> {
-    let corrupt = |at, what: &str| Error::corrupt_in(source.id(), at, what);
-    let place = at.checked_sub(LOCATOR).ok_or_else(|| corrupt(at, "no zip64 locator before"))?;
+/// and where that record begins; `None` where no locator tells.
+fn end64(source: &dyn Source, at: u64) -> Result<Option<(u64, u64, u64)>> {
+    let Some(place) = at.checked_sub(LOCATOR) else { return Ok(None) };
     let locator: Locator = read_struct(source, place, "zip64 locator")?;
     if locator.signature != LOCATOR_SIGNATURE {
-        return Err(corrupt(place, "expected the zip64 locator, PK 06 07"));
+        return Ok(None);
     }
     let place = locator.offset.get();
     let end: EndRecord64 = read_struct(source, place, "zip64 end record")?;
     if end.signature != END64_SIGNATURE {
-        return Err(corrupt(place, "expected the zip64 end record, PK 06 06"));
+        let what = "expected the zip64 end record, PK 06 06";
+        return Err(Error::corrupt_in(source.id(), place, what));
     }
-    Ok((end.offset.get(), end.size.get(), place.min(at)))
+    Ok(Some((end.offset.get(), end.size.get(), place.min(at))))
 }
 
 /// How a member is stored.

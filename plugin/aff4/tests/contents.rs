@@ -3,10 +3,10 @@
 mod common;
 
 use common::writer::{
-    DEFLATE, IMAGE, LZ4, MAP, PREFIXES, Range, SNAPPY, STORED, Stream, Volume, ZLIB, Zip,
+    DEFLATE, IMAGE, LZ4, MAP, PREFIXES, Range, SNAPPY, STORED, Stream, UNTOLD, Volume, ZLIB, Zip,
     map_bytes, member,
 };
-use common::{Set, digest_of, sample};
+use common::{Set, damaged, digest_of, sample};
 use fumehood_plugin::{Content, DigestKind, Error};
 
 const ZERO: &str = "http://aff4.org/Schema#Zero";
@@ -31,10 +31,10 @@ fn shuffled(bytes: &[u8]) -> (Vec<Range>, Vec<u8>) {
 fn every_codec_in_every_form() {
     let bytes = sample(60_000);
     let (ranges, expected) = shuffled(&bytes);
-    for codec in [SNAPPY, LZ4, DEFLATE, ZLIB, STORED] {
+    for codec in [SNAPPY, LZ4, DEFLATE, ZLIB, STORED, UNTOLD] {
         for form in 0..32 {
             let has = |bit: u32| form >> bit & 1 == 1;
-            let (padded, hashes) = (has(0) || codec == LZ4, has(2));
+            let (padded, hashes) = (has(0), has(2));
             let (prefixed, stream) = (has(1), Stream::new("aff4://stream-1", &bytes, codec));
             let stream = Stream { padded, prefixed, hashes, ..stream };
             let mut volume = Volume::new("aff4://volume-1", expected.len() as u64);
@@ -45,6 +45,58 @@ fn every_codec_in_every_form() {
             assert!(found == expected, "{codec}, form {form}");
         }
     }
+}
+
+#[test]
+fn every_lz4_chunk_is_read_whichever_is_asked_for_first() {
+    let bytes = sample(60_000);
+    let size = bytes.len() as u64;
+    for form in 0..8 {
+        let has = |bit: u32| form >> bit & 1 == 1;
+        let chunk = if has(2) { 4100 } else { 4096 };
+        let stream = Stream::new("aff4://stream-1", &bytes, LZ4);
+        let stream = Stream { padded: has(0), prefixed: has(1), chunk, ..stream };
+        let mut volume = Volume::new("aff4://volume-1", size);
+        (volume.streams, volume.targets) = (vec![stream], vec!["aff4://stream-1"]);
+        volume.ranges = vec![(0, size, 0, 0)];
+        let file = volume.write();
+        let chunk = chunk as u64;
+        let read = |file: &[u8], from: u64| {
+            let set = Set::one(file.to_vec());
+            let mut disk = set.open().unwrap().disk(0).unwrap();
+            let first = set.read(&mut *disk, size, from, chunk.min(size - from));
+            (first, set.read(&mut *disk, size, chunk, size - chunk))
+        };
+        for from in [0, chunk, size / chunk * chunk] {
+            let (first, rest) = read(&file, from);
+            assert!(first.unwrap() == bytes[from as usize..][..chunk.min(size - from) as usize]);
+            assert!(rest.unwrap() == bytes[chunk as usize..], "form {form}, {from}");
+        }
+        // A length that is damaged costs its chunk.
+        let length = (chunk as u32).to_le_bytes();
+        let at = file.windows(4).position(|part| part == length).filter(|_| has(1) && !has(2));
+        if let Some(at) = at {
+            let mut file = file.clone();
+            file[at + 1] ^= 1;
+            let (first, rest) = read(&file, 0);
+            assert!(first.is_err());
+            assert!(rest.unwrap() == bytes[chunk as usize..], "form {form}");
+        }
+    }
+}
+
+#[test]
+fn zip64_is_not_needed_for_as_many_entries_as_fit() {
+    let bytes = sample(5000);
+    let mut volume = Volume::new("aff4://volume-1", 5000);
+    volume.streams = vec![Stream::new("aff4://stream-1", &bytes, SNAPPY)];
+    (volume.targets, volume.ranges) = (vec!["aff4://stream-1"], vec![(0, 5000, 0, 0)]);
+    volume.long = false;
+    let mut zip = volume.zip();
+    while zip.count < 65535 {
+        zip.entry("more", 0, 0, 0, 0);
+    }
+    assert!(Set::one(zip.finish()).contents().unwrap() == bytes);
 }
 
 #[test]
@@ -181,7 +233,7 @@ fn a_missing_stripe_is_damage_and_named() {
                 _ => assert!(found.unwrap_err().to_string().contains("aff4://stream-2")),
             }
         }
-        assert_eq!(disk.check(false).unwrap().len(), 5);
+        assert_eq!(damaged(&mut *disk, 40_000).len(), 5);
     }
 }
 

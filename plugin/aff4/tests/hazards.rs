@@ -8,7 +8,7 @@ use std::rc::Rc;
 use common::writer::{
     IMAGE, MAP, PREFIXES, Put, Range, SNAPPY, STORED, Stream, Volume, Zip, map_bytes, member,
 };
-use common::{Numbers, Set, sample, survive};
+use common::{Numbers, Set, damaged, sample, survive};
 use fumehood_aff4::Aff4;
 use fumehood_plugin::memory::MemorySource;
 use fumehood_plugin::{
@@ -92,8 +92,8 @@ fn what_is_missing_is_named() {
     }
     let set = rewritten(&volume, |member| member != "streams", |_| ());
     said(&set.contents().unwrap_err(), &["segments of stream <aff4://stream-1> are missing"]);
-    let findings = set.open().unwrap().disk(0).unwrap().check(false).unwrap();
-    assert_eq!(findings.len(), 1, "{findings:?}");
+    let found = damaged(&mut *set.open().unwrap().disk(0).unwrap(), SIZE as u64);
+    assert_eq!(found.len(), 1, "{found:?}");
     let nothing = Volume { more: String::new(), ..Volume::new("aff4://v", 0) };
     let set = rewritten(&nothing, |_| false, |zip| zip.store("information.turtle", b""));
     said(&set.refusal(), &["describes no image"]);
@@ -187,7 +187,7 @@ fn ranges_past_a_stream_are_damage() {
     assert!(set.read(&mut *disk, u64::MAX, 0, 10_000).unwrap() == bytes[10_000..]);
     let past = set.read(&mut *disk, u64::MAX, 10_000, 20_000).unwrap_err();
     said(&past, &["past the end of stream <aff4://stream-1>, at 20000"]);
-    assert_eq!(disk.check(false).unwrap().len(), 2);
+    assert_eq!(damaged(&mut *disk, u64::MAX).len(), 2);
 }
 
 #[test]
@@ -227,6 +227,37 @@ fn wrong_indexes_cost_their_chunks_and_no_more() {
             match number {
                 1 => said(&found.unwrap_err(), &["chunk 1 ", what]),
                 _ => assert!(found.unwrap() == bytes[at as usize..][..4096], "{number}: {what}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn the_last_chunk_of_a_stored_stream_is_whole_or_cut() {
+    let bytes = sample(4096 + 100);
+    let name = format!("{}/00000000", member(STREAM));
+    for (length, right) in [(100_u32, true), (4096, true), (99, false), (101, false), (4097, false)]
+    {
+        let mut volume = sound(&bytes);
+        volume.streams = vec![Stream::new(STREAM, &bytes, STORED)];
+        let set = rewritten(
+            &volume,
+            |name| name != "streams",
+            |zip| {
+                let mut segment = bytes.clone();
+                segment.resize(4096 + 5000, 0);
+                let mut index = [0u64.to_le_bytes().as_slice(), &4096u32.to_le_bytes()].concat();
+                index.extend(4096u64.to_le_bytes());
+                index.extend(length.to_le_bytes());
+                zip.store(&format!("{name}.index"), &index);
+                zip.store(&name, &segment);
+            },
+        );
+        match set.contents() {
+            Ok(found) => assert!(right && found == bytes, "{length}"),
+            Err(error) => {
+                assert!(!right, "{length}: {error}");
+                said(&error, &["chunk 1 has", "expected 100"]);
             }
         }
     }
@@ -346,7 +377,7 @@ fn no_path_out_of_an_image_is_asked_for() {
     let image = Aff4::open(main, host.clone(), OpenOptions::read_only()).unwrap();
     let mut disk = image.disk(0).unwrap();
     assert_eq!(*host.0.borrow(), ["disk_3.aff4", "disk_1.aff4"]);
-    assert_eq!(disk.check(false).unwrap().len(), 2);
+    assert_eq!(damaged(&mut *disk, SIZE as u64).len(), 2);
 }
 
 #[test]

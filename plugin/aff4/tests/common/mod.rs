@@ -10,8 +10,8 @@ use fumehood_aff4::Aff4;
 use fumehood_decoder::Decoder;
 use fumehood_plugin::memory::{MemoryHost, MemorySource, check_answer, read_disk, scratch};
 use fumehood_plugin::{
-    Codec, Content, DigestKind, DigestValue, Disk, Encoded, Error, Format, Image, OpenOptions,
-    Result, SourceHandle,
+    Codec, Content, DigestKind, DigestValue, Disk, Encoded, Error, Extent, Format, Image,
+    OpenOptions, Result, SourceHandle,
 };
 use md5::{Digest as _, Md5};
 use miniz_oxide::inflate::{decompress_to_vec_with_limit, decompress_to_vec_zlib_with_limit};
@@ -87,6 +87,19 @@ impl Set {
         let size = image.disks()[0].size;
         self.read(&mut *image.disk(0)?, size, 0, size)
     }
+}
+
+/// The extents of a disk that nothing can be read of.
+pub fn damaged(disk: &mut dyn Disk, size: u64) -> Vec<Extent> {
+    let (mut at, mut found) = (0, Vec::new());
+    while at < size {
+        let answer = disk.extents(at, size - at).unwrap();
+        check_answer(&answer, at, size).unwrap();
+        at = answer.last().unwrap().end();
+        found.extend(answer);
+    }
+    found.retain(|extent| matches!(extent.content, Content::Damaged(_)));
+    found
 }
 
 fn decode(encoded: &Encoded, stored: &[u8]) -> Result<Vec<u8>> {

@@ -7,7 +7,7 @@ use md5::{Digest as _, Md5};
 pub struct Zip {
     file: Vec<u8>,
     directory: Vec<u8>,
-    count: u64,
+    pub count: u64,
     pub comment: Vec<u8>,
     /// Whether sizes and offsets are in zip64 fields, and the end in a zip64 record.
     pub long: bool,
@@ -121,6 +121,8 @@ pub const SNAPPY: &str = "http://code.google.com/p/snappy/";
 pub const LZ4: &str = "https://code.google.com/p/lz4/";
 pub const DEFLATE: &str = "https://tools.ietf.org/html/rfc1951";
 pub const ZLIB: &str = "https://www.ietf.org/rfc/rfc1950.txt";
+/// What a stream has of which none is told.
+pub const UNTOLD: &str = "";
 pub const STORED: &str = "http://aff4.org/Schema#NullCompressor";
 
 /// A stream to write.
@@ -145,14 +147,16 @@ impl<'a> Stream<'a> {
     }
 
     pub fn turtle(&self) -> String {
+        let codec = match self.codec {
+            UNTOLD => String::new(),
+            codec => format!("aff4:compressionMethod <{codec}> ;"),
+        };
         format!(
             "<{}> a aff4:ImageStream ; aff4:chunkSize \"{}\"^^xsd:int ;\n aff4:chunksInSegment \
-             \"{}\"^^xsd:int ; aff4:compressionMethod <{}> ;\n aff4:size \"{}\"^^xsd:long ; \
-             aff4:stored : .\n",
+             \"{}\"^^xsd:int ; {codec}\n aff4:size \"{}\"^^xsd:long ; aff4:stored : .\n",
             self.urn,
             self.chunk,
             self.per_segment,
-            self.codec,
             self.bytes.len()
         )
     }
@@ -167,7 +171,7 @@ impl<'a> Stream<'a> {
             }
             LZ4 => lz4_flex::block::compress(chunk),
             DEFLATE => miniz_oxide::deflate::compress_to_vec(chunk, 6),
-            ZLIB => miniz_oxide::deflate::compress_to_vec_zlib(chunk, 6),
+            ZLIB | UNTOLD => miniz_oxide::deflate::compress_to_vec_zlib(chunk, 6),
             _ => chunk.to_vec(),
         }
     }
