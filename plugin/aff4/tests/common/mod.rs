@@ -16,6 +16,19 @@ use fumehood_plugin::{
 use md5::{Digest as _, Md5};
 use miniz_oxide::inflate::{decompress_to_vec_with_limit, decompress_to_vec_zlib_with_limit};
 
+/// Prepares an image as a host does, and says in how many steps.
+pub fn prepare(image: &dyn Image) -> Result<u64> {
+    let (mut steps, mut last) = (0, None);
+    loop {
+        let progress = image.prepare()?;
+        assert!(last < Some(progress.done), "it stands still");
+        (steps, last) = (steps + 1, Some(progress.done));
+        if progress.done >= progress.total {
+            return Ok(steps);
+        }
+    }
+}
+
 /// A set over memory.
 pub struct Set {
     pub main: MemorySource,
@@ -55,15 +68,8 @@ impl Set {
         let scratch = self.scratch.clone().map(|scratch| Rc::new(scratch) as SourceHandle);
         let options = OpenOptions { scratch, ..OpenOptions::read_only() };
         let image = Aff4::open(Rc::new(self.main.clone()), self.host.clone(), options)?;
-        let (mut steps, mut last) = (0, None);
-        loop {
-            let progress = image.prepare()?;
-            assert!(last < Some(progress.done), "it stands still");
-            (steps, last) = (steps + 1, Some(progress.done));
-            if progress.done >= progress.total {
-                return Ok((image, steps));
-            }
-        }
+        let steps = prepare(&*image)?;
+        Ok((image, steps))
     }
 
     /// The error of opening, which must fail.
