@@ -1,83 +1,31 @@
 //! An opened image: one instance of a plugin with a store of its own, rebuilt from
 //! the same sources after a trap.
 
+mod instance;
+mod options;
+
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use hashbrown::HashMap;
 use wasmtime::Store;
 use wasmtime::component::ResourceAny;
 
-use crate::contract::{ImageFormat, format, source, types};
-use crate::error::{Error, FormatError, Result};
+use self::instance::Instance;
+pub use self::options::{NewImage, OnProgress, OpenImage};
+use crate::contract::{format, types};
+use crate::error::{Error, Result};
 use crate::imports::{Imports, SourceTable, clean, open_declared};
 use crate::plugin::Plugin;
-use crate::source::{Access, Grants, Source};
+use crate::source::{Access, Source};
 use crate::sync::{Mutex, RwLock};
 
-/// After so many traps with no success between them, an image is given up.
-const FAULT_LIMIT: u32 = 8;
 /// The largest unit of allocation in bytes; VHDX has the largest known.
 const GRANULARITY_LIMIT: u32 = 256 << 20;
-/// The most steps of a plugin's preparation.
-const STEP_LIMIT: u32 = 1 << 20;
 /// The most disks that one image may offer.
 const DISK_LIMIT: usize = 4096;
-
-/// What to open, and with what.
-pub struct OpenImage {
-    /// The image's main source; its access is what the plugin is granted.
-    pub main: Arc<dyn Source>,
-    /// What else it may open, by name.
-    pub grants: Arc<dyn Grants>,
-    /// A private writable source that outlives this open.
-    pub scratch: Option<Arc<dyn Source>>,
-    /// The internal snapshot to show instead of the present state.
-    pub snapshot: Option<String>,
-    /// Secrets, by id.
-    pub keys: Vec<(String, Vec<u8>)>,
-    /// Free settings, format by format.
-    pub settings: Vec<(String, String)>,
-    /// Random bytes, new for every open.
-    pub seed: [u8; 32],
-    /// Is told how far the plugin's preparation has come, if it takes several steps.
-    pub on_progress: Option<OnProgress>,
-}
-
-/// Called with what is done and what there is to do, in whatever unit; answers whether
-/// to go on.
-pub type OnProgress = Arc<dyn Fn(u64, u64) -> bool + Send + Sync>;
-
-/// What a new image is to hold.
-pub struct NewImage {
-    /// Size of its disk in bytes.
-    pub size: u64,
-    /// Bytes a logical sector.
-    pub logical_sector: u32,
-    /// What it differs from.
-    pub parent: Option<format::Parent>,
-    /// Seconds since 1970.
-    pub now: u64,
-}
-
-impl OpenImage {
-    /// Just `main`, nothing else granted.
-    pub fn alone(main: Arc<dyn Source>) -> Self {
-        Self {
-            main,
-            grants: Arc::new(crate::source::NoGrants),
-            scratch: None,
-            snapshot: None,
-            keys: Vec::new(),
-            settings: Vec::new(),
-            seed: [0; 32],
-            on_progress: None,
-        }
-    }
-}
 
 /// An opened image.
 pub struct Image {
@@ -95,21 +43,7 @@ pub struct Image {
     sizes: Vec<AtomicU64>,
 }
 
-#[derive(Default)]
-struct Instance {
-    live: Option<Live>,
-    faults: u32,
-    failed: Option<String>,
-}
-
-/// A running instance with the image open in it.
-struct Live {
-    store: Store<Imports>,
-    bindings: ImageFormat,
-    image: ResourceAny,
-    disks: HashMap<u32, ResourceAny>,
-}
-
+/// What a call of the plugin answers.
 pub(crate) type Answer<R> = wasmtime::Result<core::result::Result<R, types::Error>>;
 
 impl Image {
@@ -327,153 +261,6 @@ impl Image {
         instance.live = None;
         instance.failed = Some(error.to_string());
         error
-    }
-
-    /// Calls into the instance, building it if there is none. A trap drops it, so
-    /// that the next call builds a new one.
-    fn call<R>(&self, function: impl FnOnce(&mut Live) -> Answer<R>) -> Result<R> {
-        let mut instance = self.instance.lock();
-        if let Some(reason) = &instance.failed {
-            return Err(Error::Failed { reason: reason.clone() });
-        }
-        let mut live = match instance.live.take() {
-            Some(live) => live,
-            None => match self.start(None) {
-                Ok(live) => live,
-                Err(error) => return Err(self.count_fault(&mut instance, error)),
-            },
-        };
-        live.store.data_mut().begin_call();
-        live.store.set_epoch_deadline(self.plugin.runtime.limits.deadline_ticks);
-        match function(&mut live) {
-            Ok(answer) => {
-                instance.live = Some(live);
-                instance.faults = 0;
-                answer.map_err(|error| self.format_error(error))
-            }
-            Err(error) => {
-                let error = self.plugin.trapped(&error, live.store.data());
-                Err(self.count_fault(&mut instance, error))
-            }
-        }
-    }
-
-    fn count_fault(&self, instance: &mut Instance, error: Error) -> Error {
-        if !matches!(error, Error::Trapped { .. }) {
-            return error;
-        }
-        tracing::error!(plugin = self.plugin.name(), image = self.options.main.name(), "{error}");
-        instance.faults += 1;
-        if self.access() == Access::ReadWrite {
-            // What the plugin placed and had not committed is gone with it: going on
-            // could write where something else lies. As after a crash, what was
-            // flushed is there when the image is opened again.
-            instance.failed = Some(error.to_string());
-            self.untrusted.store(true, Ordering::Relaxed);
-        }
-        if instance.faults >= FAULT_LIMIT {
-            let reason = format!("{FAULT_LIMIT} times in a row, {error}");
-            instance.failed = Some(reason);
-        }
-        error
-    }
-
-    fn format_error(&self, error: types::Error) -> Error {
-        let error = FormatError::new(self.plugin.name(), error, |id| self.sources.read().name(id));
-        Error::Format(error)
-    }
-
-    /// A new instance with the image open in it, or with a new one.
-    fn start(&self, new: Option<&NewImage>) -> Result<Live> {
-        let imports = Imports::new(
-            self.plugin.name(),
-            self.plugin.runtime.limits.store_limits(),
-            self.sources.clone(),
-            self.options.grants.clone(),
-            self.plugin.runtime.ticks.clone(),
-        );
-        let mut store = self.plugin.store(imports);
-        let mut live = match self.open_in(&mut store, new) {
-            Ok(Ok((bindings, image))) => Live { store, bindings, image, disks: HashMap::new() },
-            Ok(Err(error)) => return Err(self.format_error(error)),
-            Err(error) => return Err(self.plugin.trapped(&error, store.data())),
-        };
-        if new.is_none() {
-            self.prepare(&mut live)?;
-        }
-        Ok(live)
-    }
-
-    /// Lets the plugin learn, step by step, what takes longer than a call may.
-    fn prepare(&self, live: &mut Live) -> Result<()> {
-        let mut before = None;
-        for _ in 0..STEP_LIMIT {
-            live.store.data_mut().begin_call();
-            live.store.set_epoch_deadline(self.plugin.runtime.limits.deadline_ticks);
-            let image = live.bindings.fumehood_disk_format().image();
-            let format::Progress { done, total } =
-                match image.call_prepare(&mut live.store, live.image) {
-                    Ok(Ok(progress)) => progress,
-                    Ok(Err(error)) => return Err(self.format_error(error)),
-                    Err(error) => return Err(self.plugin.trapped(&error, live.store.data())),
-                };
-            if done >= total {
-                return Ok(());
-            }
-            // One that does not move would be asked for ever.
-            if before.is_some_and(|before| done <= before) {
-                break;
-            }
-            before = Some(done);
-            let on_progress = self.options.on_progress.as_ref();
-            if on_progress.is_some_and(|on_progress| !on_progress(done, total)) {
-                return Err(Error::Failed { reason: "preparing it was stopped".into() });
-            }
-        }
-        let (plugin, reason) = (self.plugin.name().into(), "it prepares without end");
-        Err(Error::Untrusted { plugin, reason: reason.into() })
-    }
-
-    fn open_in(
-        &self,
-        store: &mut Store<Imports>,
-        new: Option<&NewImage>,
-    ) -> Answer<(ImageFormat, ResourceAny)> {
-        let bindings = self.plugin.pre.instantiate(&mut *store)?;
-        let main = store.data_mut().handle(self.main_id)?;
-        if let Some(new) = new {
-            let options = format::CreateOptions {
-                size: new.size,
-                logical_sector: new.logical_sector,
-                parent: new.parent.clone(),
-                settings: self.options.settings.clone(),
-                seed: self.options.seed.to_vec(),
-                now: new.now,
-            };
-            let image = bindings.fumehood_disk_format().call_create(store, main, &options)?;
-            return Ok(image.map(|image| (bindings, image)));
-        }
-        let scratch = match self.scratch_id {
-            Some(id) => Some(store.data_mut().handle(id)?),
-            None => None,
-        };
-        let key = |(id, secret): &(String, Vec<u8>)| format::Key {
-            id: id.clone(),
-            secret: secret.clone(),
-        };
-        let options = format::OpenOptions {
-            access: match self.options.main.access() {
-                Access::Read => source::Access::Read,
-                Access::ReadWrite => source::Access::ReadWrite,
-            },
-            snapshot: self.options.snapshot.clone(),
-            scratch,
-            keys: self.options.keys.iter().map(key).collect(),
-            settings: self.options.settings.clone(),
-            seed: self.options.seed.to_vec(),
-        };
-        let image = bindings.fumehood_disk_format().call_open(store, main, &options)?;
-        Ok(image.map(|image| (bindings, image)))
     }
 
     fn check_disks(&self) -> Result<()> {
