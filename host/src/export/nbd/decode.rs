@@ -139,7 +139,7 @@ impl Decoding {
     pub(super) fn start(&mut self, export: &Arc<dyn Export>, piece: Piece, buffer: Buffer) {
         let (export, sender) = (Arc::clone(export), self.sender.clone());
         self.pieces += 1;
-        self.bytes = self.bytes.saturating_add(buffer.bytes.len());
+        self.bytes = self.bytes.saturating_add(buffer.length());
         self.decoders.run(move || {
             // The connection may have ended in the meantime.
             let _ = sender.send(decode(&*export, piece, buffer));
@@ -154,22 +154,30 @@ impl Decoding {
         let decoded =
             if wait { self.receiver.recv().ok()? } else { self.receiver.try_recv().ok()? };
         self.pieces -= 1;
-        self.bytes = self.bytes.saturating_sub(decoded.buffer.bytes.len());
+        self.bytes = self.bytes.saturating_sub(decoded.buffer.length());
         Some(decoded)
     }
 }
 
 /// Decodes a piece on this thread.
 pub(super) fn decode(export: &dyn Export, piece: Piece, mut buffer: Buffer) -> Decoded {
-    let result = fill(export, piece.offset, &mut buffer.bytes);
+    let result = fill(export, piece.offset, buffer.bytes());
     Decoded { piece, buffer, result }
 }
 
 /// Reads from an export that may panic.
 pub(super) fn fill(export: &dyn Export, offset: u64, bytes: &mut [u8]) -> Result<(), ExportError> {
-    // A panic here must not take away the answer that the connection waits for.
-    let read = AssertUnwindSafe(|| export.read_at(offset, bytes));
-    catch_unwind(read).unwrap_or_else(|_| {
-        Err(ExportError::new(ErrorKind::InputOutput, "reading failed in an unforeseen way"))
+    shielded("reading", || export.read_at(offset, bytes))
+}
+
+/// Does something that may panic, which must not take away the answer that a connection
+/// waits for.
+pub(super) fn shielded(
+    what: &str,
+    action: impl FnOnce() -> Result<(), ExportError>,
+) -> Result<(), ExportError> {
+    catch_unwind(AssertUnwindSafe(action)).unwrap_or_else(|_| {
+        let message = format!("{what} failed in an unforeseen way");
+        Err(ExportError::new(ErrorKind::InputOutput, message))
     })
 }

@@ -27,9 +27,14 @@ struct State {
 }
 
 /// Room for a piece of a read, given back when dropped.
+///
+/// Its bytes come when they are first asked for. A piece that waits to be decoded has
+/// none, so a few buffers go round, and stay in the processor's cache from decoding to
+/// sending.
 #[derive(Debug)]
 pub(super) struct Buffer {
-    pub(super) bytes: Vec<u8>,
+    length: usize,
+    bytes: Vec<u8>,
     taken: usize,
     memory: Arc<Memory>,
 }
@@ -45,12 +50,13 @@ impl Memory {
         let mut state = self.state();
         let taken = state.taken.checked_add(length).filter(|taken| *taken <= self.limit)?;
         state.taken = taken;
-        Some(self.buffer(state, length, length))
+        drop(state);
+        Some(self.buffer(length, length))
     }
 
     /// A buffer of at most [`OWN`] bytes beside it. A connection has one at a time.
     pub(super) fn own(self: &Arc<Self>, length: usize) -> Buffer {
-        self.buffer(self.state(), length.min(OWN), 0)
+        self.buffer(length.min(OWN), 0)
     }
 
     /// How much of the shared memory is taken.
@@ -59,17 +65,16 @@ impl Memory {
         self.state().taken
     }
 
-    fn buffer(
-        self: &Arc<Self>,
-        mut state: MutexGuard<'_, State>,
-        length: usize,
-        taken: usize,
-    ) -> Buffer {
-        let mut bytes = state.spare.pop().unwrap_or_default();
+    fn buffer(self: &Arc<Self>, length: usize, taken: usize) -> Buffer {
+        Buffer { length, bytes: Vec::new(), taken, memory: Arc::clone(self) }
+    }
+
+    /// The bytes that were given back last, which the processor's cache most likely has.
+    fn spare(&self) -> Vec<u8> {
+        let mut state = self.state();
+        let bytes = state.spare.pop().unwrap_or_default();
         state.spare_bytes = state.spare_bytes.saturating_sub(bytes.capacity());
-        drop(state);
-        bytes.resize(length, 0);
-        Buffer { bytes, taken, memory: Arc::clone(self) }
+        bytes
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -79,10 +84,24 @@ impl Memory {
 }
 
 impl Buffer {
+    /// How many bytes there are.
+    pub(super) fn length(&self) -> usize {
+        self.length
+    }
+
+    /// All bytes, with whatever in them.
+    pub(super) fn bytes(&mut self) -> &mut [u8] {
+        if self.bytes.len() != self.length {
+            self.bytes = self.memory.spare();
+            self.bytes.resize(self.length, 0);
+        }
+        &mut self.bytes
+    }
+
     /// The first `length` bytes, or all if there are fewer.
     pub(super) fn part(&mut self, length: u64) -> &mut [u8] {
-        let length = usize::try_from(length).unwrap_or(usize::MAX).min(self.bytes.len());
-        self.bytes.get_mut(..length).unwrap_or_default()
+        let length = usize::try_from(length).unwrap_or(usize::MAX).min(self.length);
+        self.bytes().get_mut(..length).unwrap_or_default()
     }
 }
 
@@ -93,7 +112,7 @@ impl Drop for Buffer {
         state.taken = state.taken.saturating_sub(self.taken);
         // A longer one would be more than whoever gets it next has asked for.
         let kept = state.spare_bytes.saturating_add(bytes.capacity());
-        if bytes.capacity() <= OWN && kept <= SPARE_LIMIT {
+        if (1..=OWN).contains(&bytes.capacity()) && kept <= SPARE_LIMIT {
             state.spare_bytes = kept;
             state.spare.push(bytes);
         }
@@ -111,9 +130,9 @@ mod tests {
         assert!(memory.take(41).is_none());
         assert!(memory.take(usize::MAX).is_none());
         let second = memory.take(40).unwrap();
-        assert_eq!((first.bytes.len(), second.bytes.len(), memory.taken()), (60, 40, 100));
-        assert_eq!(memory.own(7).bytes.len(), 7);
-        assert_eq!(memory.own(OWN + 1).bytes.len(), OWN);
+        assert_eq!((first.length(), second.length(), memory.taken()), (60, 40, 100));
+        assert_eq!(memory.own(7).bytes().len(), 7);
+        assert_eq!(memory.own(OWN + 1).bytes().len(), OWN);
         assert_eq!(memory.taken(), 100);
         drop(first);
         assert_eq!(memory.taken(), 40);
@@ -124,14 +143,21 @@ mod tests {
     #[test]
     fn few_buffers_are_kept_and_no_long_one() {
         let memory = Arc::new(Memory::new(usize::MAX));
-        drop(memory.take(OWN + 1));
+        let used = |length| memory.take(length).inspect(|buffer| assert!(buffer.bytes.is_empty()));
+        let filled = |mut buffer: Buffer| {
+            buffer.bytes().fill(1);
+            buffer
+        };
+        drop(used(OWN + 1).map(filled));
         assert_eq!(memory.state().spare.len(), 0);
-        let buffers: Vec<_> = (0..100).filter_map(|_| memory.take(OWN)).collect();
+        let buffers: Vec<_> = (0..100).filter_map(|_| used(OWN).map(filled)).collect();
         assert_eq!(buffers.len(), 100);
         drop(buffers);
         assert_eq!(memory.state().spare_bytes, SPARE_LIMIT);
         assert_eq!(memory.state().spare.len(), SPARE_LIMIT / OWN);
-        let again = memory.own(5);
+        let waiting = memory.own(5);
+        assert_eq!(memory.state().spare_bytes, SPARE_LIMIT, "one that waits has no bytes");
+        let again = filled(waiting);
         assert_eq!(memory.state().spare_bytes, SPARE_LIMIT - OWN);
         drop(again);
         assert_eq!(memory.state().spare_bytes, SPARE_LIMIT);

@@ -149,7 +149,7 @@ impl<T: Transport> Connection<'_, T> {
     /// Reads a long range that lies in small parts into a buffer of its own.
     fn read_buffered(&mut self, piece: Piece) -> Result<(), ConnectionError> {
         let Some(mut buffer) = self.room(piece.length)? else { return self.read_twice(&piece) };
-        match self.session.export.read_ready(piece.offset, &mut buffer.bytes) {
+        match self.session.export.read_ready(piece.offset, buffer.bytes()) {
             Ok(false) => self.decode_into(piece, buffer),
             Ok(true) => self.send_piece(Decoded { piece, buffer, result: Ok(()) }),
             Err(error) => self.send_piece(Decoded { piece, buffer, result: Err(error) }),
@@ -226,14 +226,14 @@ impl<T: Transport> Connection<'_, T> {
     }
 
     fn send_piece(&mut self, decoded: Decoded) -> Result<(), ConnectionError> {
-        let Decoded { piece, buffer, result } = decoded;
+        let Decoded { piece, mut buffer, result } = decoded;
         let last = piece.sent();
         if let Err(error) = result {
             self.fail_chunk(&piece.request, &error, last)?;
         } else {
             let (form, cookie) = (self.session.form, piece.request.cookie);
             reply::data_header(&mut self.output, form, cookie, piece.offset, piece.length, last)?;
-            self.output.put_bytes(&buffer.bytes)?;
+            self.output.put_bytes(buffer.bytes())?;
         }
         Ok(())
     }
