@@ -40,14 +40,10 @@ impl DiskExport {
 
     /// Carries out a change; again if the disk was frozen before it was begun, since
     /// another one has taken its place then.
-    fn change(
-        &self,
-        change: impl Fn(&Disk) -> Result<(), Error>,
-        durable: bool,
-    ) -> Result<(), ExportError> {
+    fn change(&self, change: impl Fn(&Disk) -> Result<(), Error>) -> Result<(), ExportError> {
         loop {
             let disk = self.disk();
-            match change(&disk).and_then(|()| if durable { disk.flush() } else { Ok(()) }) {
+            match change(&disk) {
                 Err(Error::Core(core::Error::Frozen)) if !disk.is_same(&self.disk()) => {}
                 result => return result.map_err(|error| told(&error)),
             }
@@ -79,20 +75,20 @@ impl Export for DiskExport {
         !self.disk().is_writable()
     }
 
-    fn write_at(&self, offset: u64, data: &[u8], durable: bool) -> Result<(), ExportError> {
-        self.change(|disk| disk.write_at(data, offset), durable)
+    fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), ExportError> {
+        self.change(|disk| disk.write_at(data, offset))
     }
 
     fn write_zeroes(&self, offset: u64, length: u64, mode: ZeroMode) -> Result<(), ExportError> {
-        self.change(|disk| disk.zero(offset, length, !mode.allocated), mode.durable)
+        self.change(|disk| disk.zero(offset, length, !mode.allocated))
     }
 
-    fn trim(&self, offset: u64, length: u64, durable: bool) -> Result<(), ExportError> {
-        self.change(|disk| disk.trim(offset, length), durable)
+    fn trim(&self, offset: u64, length: u64) -> Result<(), ExportError> {
+        self.change(|disk| disk.trim(offset, length))
     }
 
     fn flush(&self) -> Result<(), ExportError> {
-        self.change(Disk::flush, false)
+        self.change(Disk::flush)
     }
 
     #[inline]

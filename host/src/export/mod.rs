@@ -76,12 +76,12 @@ pub trait Export: Send + Sync + 'static {
     /// Fails if it cannot be found out where the range lies.
     fn status(&self, offset: u64, length: u64, most: usize) -> Result<Vec<Status>, ExportError>;
 
-    /// Writes `data` at `offset`; if `durable`, returns only when it is on stable storage.
+    /// Writes `data` at `offset`.
     ///
     /// # Errors
     /// The default refuses.
-    fn write_at(&self, offset: u64, data: &[u8], durable: bool) -> Result<(), ExportError> {
-        let _ = (offset, data, durable);
+    fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), ExportError> {
+        let _ = (offset, data);
         Err(ExportError::read_only())
     }
 
@@ -94,17 +94,17 @@ pub trait Export: Send + Sync + 'static {
         Err(ExportError::read_only())
     }
 
-    /// Notes that the range's content is no longer needed; `durable` as in
-    /// [`Export::write_at`].
+    /// Notes that the range's content is no longer needed.
     ///
     /// # Errors
     /// The default refuses.
-    fn trim(&self, offset: u64, length: u64, durable: bool) -> Result<(), ExportError> {
-        let _ = (offset, length, durable);
+    fn trim(&self, offset: u64, length: u64) -> Result<(), ExportError> {
+        let _ = (offset, length);
         Err(ExportError::read_only())
     }
 
-    /// Brings every completed write, of whichever connection, to stable storage.
+    /// Brings every completed write, of whichever connection, to stable storage. Called
+    /// while others read and write.
     ///
     /// # Errors
     /// Fails if that cannot be promised. The default has nothing to do.
@@ -178,8 +178,6 @@ pub struct Status {
 /// How zeroes are to be written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ZeroMode {
-    /// Return only when the zeroes are on stable storage.
-    pub durable: bool,
     /// Leave storage allocated, so that later writes cannot run out of space.
     pub allocated: bool,
     /// Fail with [`ErrorKind::NotSupported`] where it is no faster than writing.

@@ -88,7 +88,7 @@ impl Export for Sample {
         Ok(vec![Status { length, hole: kind == 1, zero: kind == 1 }])
     }
 
-    fn write_at(&self, offset: u64, data: &[u8], _durable: bool) -> Result<(), ExportError> {
+    fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), ExportError> {
         assert!(self.writable && !data.is_empty() && offset + data.len() as u64 <= SIZE);
         Ok(())
     }

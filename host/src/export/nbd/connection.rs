@@ -8,8 +8,8 @@
 //! ```
 //!
 //! While pieces are being decoded, each one that becomes ready is sent, and requests
-//! that came in the meantime are taken. Answers are therefore not in the order of the
-//! requests.
+//! that came in the meantime are taken; so are they while something is flushed. Answers
+//! are therefore not in the order of the requests.
 
 use std::sync::Arc;
 
@@ -18,6 +18,7 @@ use tracing::debug;
 use super::control::Control;
 use super::decode::{Decoders, Decoding};
 use super::error::ConnectionError;
+use super::flush::Flushes;
 use super::handshake::{Handshake, Session};
 use super::input::Input;
 use super::output::Output;
@@ -49,7 +50,8 @@ pub fn serve_connection<T: Transport>(
     control.set_negotiated();
     debug!(export = session.export.name(), form = ?session.form, "transmission begins");
     let decoding = Decoding::new(Arc::clone(decoders));
-    Connection { session, control, input, output, decoding, runs: Vec::new() }.run()
+    let flushes = Flushes::default();
+    Connection { session, control, input, output, decoding, flushes, runs: Vec::new() }.run()
 }
 
 /// A connection in the transmission phase. What each command does is in the modules
@@ -60,6 +62,7 @@ pub(super) struct Connection<'a, T> {
     pub(super) input: Input<'a, T>,
     pub(super) output: Output<'a, T>,
     pub(super) decoding: Decoding,
+    pub(super) flushes: Flushes,
     /// Kept only for its memory.
     pub(super) runs: Vec<Run>,
 }
@@ -76,20 +79,35 @@ impl<T: Transport> Connection<'_, T> {
         let mut ended = false;
         loop {
             let next = self.serve_waiting()?;
+            self.conclude_flushed(false)?;
             self.output.flush()?;
             if ended || next == Next::End {
                 break;
             }
             self.send_decoded()?;
             let stopping = self.control.is_stopping();
-            let received = self.input.fill(!stopping && self.decoding.is_idle())?;
+            let received = self.receive(!stopping && self.decoding.is_idle())?;
             ended = stopping || received == Received::End;
         }
         while !self.decoding.is_idle() {
             self.send_decoded()?;
         }
+        self.conclude_flushed(true)?;
+        self.output.flush()?;
         let partial = !self.input.waiting().is_empty() && !self.control.is_stopping();
         if partial { Err(ConnectionError::Truncated) } else { Ok(()) }
+    }
+
+    /// Takes what the client has sent; waits for it, or for the end of a flush, if `wait`.
+    fn receive(&mut self, wait: bool) -> Result<Received, ConnectionError> {
+        match self.flushes.wake() {
+            Some(wake) if wait => {
+                self.input.wait(wake)?;
+                self.flushes.woken();
+                self.input.fill(false)
+            }
+            _ => self.input.fill(wait),
+        }
     }
 
     /// Serves every request that has arrived.
@@ -117,7 +135,7 @@ impl<T: Transport> Connection<'_, T> {
             command::READ => self.read(request),
             command::WRITE => self.write(request),
             command::BLOCK_STATUS => self.block_status(request),
-            command::FLUSH => self.conclude(request, export.flush()),
+            command::FLUSH => self.flush(request),
             command::TRIM => self.trim(request),
             command::WRITE_ZEROES => self.write_zeroes(request),
             // Every source is cached by its kernel or by the export; there is nothing to do.

@@ -3,6 +3,8 @@
 //! One buffer serves the handshake and the transmission, so that bytes a client
 //! sends ahead are not lost between them. It does not parse.
 
+use std::os::fd::OwnedFd;
+
 use super::error::ConnectionError;
 use super::transport::{Received, Transport};
 
@@ -50,6 +52,11 @@ impl<'a, T: Transport> Input<'a, T> {
             self.end = self.end.saturating_add(length).min(self.bytes.len());
         }
         Ok(received)
+    }
+
+    /// Waits until there are more bytes to take, or until `wake` is readable.
+    pub(super) fn wait(&self, wake: &OwnedFd) -> Result<(), ConnectionError> {
+        Ok(self.transport.wait(wake)?)
     }
 
     /// Waits until `length` bytes, at most [`CAPACITY`], are there.

@@ -9,9 +9,10 @@
 //!
 //! Each client has a thread, which takes all requests that wait in its socket, answers
 //! short reads from one buffer with one system call, and has the kernel send long runs
-//! of files. Only decoding is spread over further threads, into memory that all share. Clients are not trusted:
-//! everything they can make the server keep has a limit, and their errors end their own
-//! connection only.
+//! of files. Only decoding is spread over further threads, into memory that all share;
+//! and a flush is waited for by a thread beside the connection's. Clients are not
+//! trusted: everything they can make the server keep has a limit, and their errors end
+//! their own connection only.
 //!
 //! TLS and extended headers are not offered.
 
@@ -20,6 +21,7 @@ mod connection;
 mod control;
 mod decode;
 mod error;
+mod flush;
 mod handshake;
 mod input;
 mod listen;

@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::sendfile;
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, recv, sendmsg, shutdown};
@@ -31,6 +32,15 @@ pub trait Transport {
     /// # Errors
     /// Fails if the connection does.
     fn receive(&self, buffer: &mut [u8], wait: bool) -> io::Result<Received>;
+
+    /// Waits until there is something to receive, or until `wake` is readable. A transport
+    /// that cannot tell waits for `wake`.
+    ///
+    /// # Errors
+    /// Fails if neither can be waited for.
+    fn wait(&self, wake: &OwnedFd) -> io::Result<()> {
+        readable(&mut [PollFd::new(wake, PollFlags::IN)])
+    }
 
     /// Sends `first`, then `second`, whole. `more` says that other bytes follow at once.
     ///
@@ -108,7 +118,18 @@ impl Socket {
     }
 }
 
+/// Waits until one of these is readable, or at its end.
+fn readable(descriptors: &mut [PollFd<'_>]) -> io::Result<()> {
+    retry_on_intr(|| poll(descriptors, None))?;
+    Ok(())
+}
+
 impl Transport for Socket {
+    fn wait(&self, wake: &OwnedFd) -> io::Result<()> {
+        let sent = PollFd::new(&*self.descriptor, PollFlags::IN);
+        readable(&mut [sent, PollFd::new(wake, PollFlags::IN)])
+    }
+
     fn receive(&self, buffer: &mut [u8], wait: bool) -> io::Result<Received> {
         let flags = if wait { RecvFlags::empty() } else { RecvFlags::DONTWAIT };
         match retry_on_intr(|| recv(self.descriptor.as_fd(), &mut *buffer, flags)) {

@@ -16,7 +16,6 @@ const PAYLOAD_LIMIT: u32 = 32 << 20;
 impl<T: Transport> Connection<'_, T> {
     pub(super) fn write(&mut self, request: &Request) -> Result<(), ConnectionError> {
         let export = Arc::clone(&self.session.export);
-        let durable = request.has(command_flag::DURABLE);
         let length = request.size();
         if self.input.waiting().len() < length {
             // Answers must not wait for a client that is slow to send.
@@ -24,13 +23,13 @@ impl<T: Transport> Connection<'_, T> {
         }
         let result = if length <= input::CAPACITY {
             let payload = self.input.require(length)?;
-            let result = export.write_at(request.offset, payload, durable);
+            let result = export.write_at(request.offset, payload);
             self.input.consume(length);
             result
         } else {
-            self.write_long(request, &*export, durable)?
+            self.write_long(request, &*export)?
         };
-        self.conclude(request, result)
+        self.conclude_change(request, result)
     }
 
     /// Writes a long payload: at once where there is memory for it, else in parts. After
@@ -39,7 +38,6 @@ impl<T: Transport> Connection<'_, T> {
         &mut self,
         request: &Request,
         export: &dyn Export,
-        durable: bool,
     ) -> Result<Result<(), ExportError>, ConnectionError> {
         let room = self.room(request.length)?;
         let mut buffer = room.unwrap_or_else(|| self.decoding.own());
@@ -49,7 +47,7 @@ impl<T: Transport> Connection<'_, T> {
             let payload = buffer.part(end - at);
             self.input.read_exact(payload)?;
             if result.is_ok() {
-                result = export.write_at(at, payload, durable);
+                result = export.write_at(at, payload);
             }
             at = at.saturating_add(payload.len() as u64);
         }
@@ -68,20 +66,17 @@ impl<T: Transport> Connection<'_, T> {
     }
 
     pub(super) fn trim(&mut self, request: &Request) -> Result<(), ConnectionError> {
-        let durable = request.has(command_flag::DURABLE);
-        let length = u64::from(request.length);
-        let result = self.session.export.trim(request.offset, length, durable);
-        self.conclude(request, result)
+        let result = self.session.export.trim(request.offset, u64::from(request.length));
+        self.conclude_change(request, result)
     }
 
     pub(super) fn write_zeroes(&mut self, request: &Request) -> Result<(), ConnectionError> {
         let mode = ZeroMode {
-            durable: request.has(command_flag::DURABLE),
             allocated: request.has(command_flag::NO_HOLE),
             fast_only: request.has(command_flag::FAST_ZERO),
         };
         let length = u64::from(request.length);
         let result = self.session.export.write_zeroes(request.offset, length, mode);
-        self.conclude(request, result)
+        self.conclude_change(request, result)
     }
 }

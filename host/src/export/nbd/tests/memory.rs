@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::sample::{Make, SIZE};
+use super::sample::{Change, Make, SIZE};
 use super::*;
 
 /// Less than one of the reads below.
@@ -156,7 +156,7 @@ fn without_memory_an_error_is_told_before_the_answer_begins() {
 #[test]
 fn without_memory_a_long_write_is_made_in_parts() {
     let sample = Sample { writable: true, ..Sample::new() };
-    let (written, payload) = (Arc::clone(&sample.written), sample.expected(0, 3 << 20));
+    let (changes, payload) = (Arc::clone(&sample.changes), sample.expected(0, 3 << 20));
     let decoders = Arc::new(Decoders::new(2, 0));
     let mut client = Client::connect_with(vec![Arc::new(sample)], decoders).begin_simple();
     client.request(command::WRITE, 0, 100, payload.len() as u32);
@@ -164,7 +164,8 @@ fn without_memory_a_long_write_is_made_in_parts() {
     assert_eq!(client.simple_reply(), (0, 7));
     client.end().unwrap();
     let mut at = 100;
-    for (offset, bytes, _) in &*written.lock().unwrap() {
+    for change in &*changes.lock().unwrap() {
+        let Change::Write(offset, bytes) = change else { panic!("{change:?} was not asked for") };
         assert_eq!(*offset, at);
         assert!(*bytes == payload[at as usize - 100..][..bytes.len()]);
         at += bytes.len() as u64;

@@ -1,6 +1,7 @@
 //! Tests of the server from a client's side, over sockets and over byte streams.
 
 mod commands;
+mod flushing;
 mod handshake;
 mod hostile;
 mod memory;

@@ -17,8 +17,15 @@ pub(super) enum Make {
     Bytes,
 }
 
-/// The offset and bytes of a write, and whether it was to be durable.
-pub(super) type Written = (u64, Vec<u8>, bool);
+/// What an export was asked to change.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    Write(u64, Vec<u8>),
+    Flush,
+}
+
+/// Holds flushes up as long as somebody else has it.
+pub(super) type Gate = Arc<Mutex<()>>;
 
 /// A pattern that repeats: each unit of the export is made in another way.
 pub(super) struct Sample {
@@ -29,7 +36,8 @@ pub(super) struct Sample {
     /// Reading any byte of this fails.
     pub(super) broken: Range<u64>,
     pub(super) writable: bool,
-    pub(super) written: Arc<Mutex<Vec<Written>>>,
+    pub(super) changes: Arc<Mutex<Vec<Change>>>,
+    pub(super) gate: Gate,
     pub(super) file: Arc<File>,
 }
 
@@ -50,7 +58,8 @@ impl Sample {
             pattern: pattern.to_vec(),
             broken: 0..0,
             writable: false,
-            written: Arc::default(),
+            changes: Arc::default(),
+            gate: Arc::default(),
             file: Arc::clone(&FILE),
         }
     }
@@ -155,8 +164,14 @@ impl Export for Sample {
         Ok(self.units(offset, length).map(status).take(most).collect())
     }
 
-    fn write_at(&self, offset: u64, data: &[u8], durable: bool) -> Result<(), ExportError> {
-        self.written.lock().unwrap().push((offset, data.to_vec(), durable));
+    fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), ExportError> {
+        self.changes.lock().unwrap().push(Change::Write(offset, data.to_vec()));
+        Ok(())
+    }
+
+    fn flush(&self) -> Result<(), ExportError> {
+        let _open = self.gate.lock().unwrap();
+        self.changes.lock().unwrap().push(Change::Flush);
         Ok(())
     }
 
@@ -164,10 +179,10 @@ impl Export for Sample {
         if mode.fast_only {
             return Err(ExportError::new(ErrorKind::NotSupported, "it is slow"));
         }
-        self.write_at(offset, &vec![0; length as usize], mode.durable)
+        self.write_at(offset, &vec![0; length as usize])
     }
 
-    fn trim(&self, _: u64, _: u64, _: bool) -> Result<(), ExportError> {
+    fn trim(&self, _: u64, _: u64) -> Result<(), ExportError> {
         Ok(())
     }
 }
