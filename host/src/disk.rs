@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 use fumehood_core::contract::format::{DiskInfo, Finding};
 use fumehood_core::{self as core, Layer, Pieces};
 
+use crate::commit::Committer;
 use crate::error::Result;
 use crate::mover::{DecoderModule, Emptying, Mover};
 
@@ -27,6 +28,7 @@ struct Inner {
     /// The files of the layers.
     paths: Vec<PathBuf>,
     means: Means,
+    committer: Committer,
 }
 
 /// What a disk works with.
@@ -77,7 +79,8 @@ impl Disk {
     ) -> Result<Self, core::Error> {
         let disk = core::Disk::new(layers, means.extent_cache)?;
         let mover = Mover::new(means.block_cache, means.decoder.clone());
-        Ok(Self { inner: Arc::new(Inner { disk, mover, paths, means }) })
+        let committer = Committer::default();
+        Ok(Self { inner: Arc::new(Inner { disk, mover, paths, means, committer }) })
     }
 
     pub(crate) fn downgrade(&self) -> WeakDisk {
@@ -110,7 +113,9 @@ impl Disk {
         let write = self.inner.disk.plan_encoded(offset, length)?;
         let (source, place) = write.place();
         self.inner.disk.source(source)?.write_at(place, bytes)?;
-        Ok(write.complete()?)
+        write.complete()?;
+        self.commit_if_much();
+        Ok(())
     }
 
     /// Size in bytes.
@@ -177,7 +182,22 @@ impl Disk {
     /// [`core::Error::ReadOnly`] in [`crate::Error::Core`] unless the image was
     /// opened for writing, and what sources and plugins answer.
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
-        self.inner.mover.write(&self.inner.disk, bytes, offset)
+        self.inner.mover.write(&self.inner.disk, bytes, offset)?;
+        self.commit_if_much();
+        Ok(())
+    }
+
+    /// Commits on another thread where much is pending.
+    #[inline]
+    fn commit_if_much(&self) {
+        if self.inner.disk.wants_commit() {
+            self.inner.committer.start(self);
+        }
+    }
+
+    /// What commits in the background.
+    pub(crate) fn committer(&self) -> &Committer {
+        &self.inner.committer
     }
 
     /// Whether it was opened for writing.
@@ -239,6 +259,7 @@ impl Disk {
         disk.flush()?;
         disk.layers()[0].image.close()?;
         disk.freeze();
+        self.inner.committer.finish();
         Ok(())
     }
 

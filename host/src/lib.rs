@@ -43,6 +43,7 @@
 #![warn(missing_docs)]
 
 mod chain;
+mod commit;
 mod compile;
 pub mod conformance;
 mod container;

@@ -5,7 +5,7 @@ use std::any::Any;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fumehood::core::contract::format::Parent;
 use fumehood::core::{
@@ -104,6 +104,31 @@ fn an_overlay_that_grew_keeps_what_was_written_behind_its_old_end() {
     let image = engine.open(&path, options).expect("the overlay");
     image.disk(0).expect("its chain").read_at(&mut found, 6 * MIB).expect("readable");
     assert!(found == bytes, "opened again, there is something else");
+}
+
+#[test]
+fn much_that_is_written_is_committed_while_nobody_waits_for_it() {
+    let (bench, engine) = (Bench::new(), Engine::new().expect("an engine"));
+    let mut options = CreateOptions::new("qcow2", 128 * MIB);
+    let small = [("cluster_size", "16384"), ("extended_l2", "on")];
+    options.settings.extend(small.map(|(name, value)| (name.into(), value.into())));
+    let (source, disk) = create(&engine, &bench, &options);
+    // Units of 512 bytes: from 64 MiB on there is much of them, and twice that is too much.
+    let written = 72;
+    for step in 0..written {
+        disk.write_at(&content::noise(MIB as usize, step), step * MIB).expect("a write");
+    }
+    let pending = || disk.core().pending().iter().map(|range| range.length).sum::<u64>();
+    let started = Instant::now();
+    while pending() > 16 * MIB {
+        assert!(started.elapsed() < Duration::from_secs(60), "{} bytes are pending", pending());
+        thread::sleep(Duration::from_millis(5));
+    }
+    disk.close().expect("a proper end");
+    let found = reopened(&engine, &bench, "qcow2", &source);
+    for (step, bytes) in found.chunks(MIB as usize).enumerate().take(written as usize) {
+        assert!(bytes == content::noise(MIB as usize, step as u64), "MiB {step}");
+    }
 }
 
 /// A source that can be made to wait in a read.

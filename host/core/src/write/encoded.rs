@@ -32,7 +32,7 @@ impl EncodedWrite<'_> {
         let mut state = disk.writing.state.write();
         state.rooms.remove(range.clone());
         state.recent.insert(range, Content::Encoded { block, skip: 0 }, true);
-        let is_full = disk.is_full(&state.recent);
+        let is_full = disk.note_backlog(&state.recent);
         drop((state, _guard));
         if is_full { disk.commit() } else { Ok(()) }
     }

@@ -62,10 +62,22 @@ impl Disk {
         self.commit_pending()
     }
 
-    /// Whether what is above the cache is too much to be kept there.
-    pub(super) fn is_full(&self, recent: &Recent) -> bool {
-        let granularity = u64::from(self.info().granularity);
-        recent.len() >= RUNS_LIMIT || recent.pending_bytes() / granularity >= PENDING_GRANULES_LIMIT
+    /// Whether enough is pending for an embedder to call [`Disk::commit`] on a thread of
+    /// its own, while writers go on. Where none does, the writer that finds twice as much
+    /// commits it, and waits for storage.
+    pub fn wants_commit(&self) -> bool {
+        self.writing.wants_commit.load(Ordering::Relaxed)
+    }
+
+    /// Notes how much is above the cache; answers whether it is too much to be kept there.
+    pub(super) fn note_backlog(&self, recent: &Recent) -> bool {
+        let granules = recent.pending_bytes() / u64::from(self.info().granularity);
+        let exceeds = |share| {
+            recent.len() >= RUNS_LIMIT / share as usize
+                || granules >= PENDING_GRANULES_LIMIT / share
+        };
+        self.writing.wants_commit.store(exceeds(2), Ordering::Relaxed);
+        exceeds(1)
     }
 
     /// Makes all payload durable, then links what is pending. To be called with the
@@ -79,6 +91,7 @@ impl Disk {
             self.writing.state.write().recent.committed(ranges);
         }
         self.shrink_recent();
+        self.note_backlog(&self.writing.state.read().recent);
         Ok(())
     }
 

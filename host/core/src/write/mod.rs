@@ -54,6 +54,8 @@ pub(crate) struct Writing {
     /// back, so that no answer is kept that is no longer true. Taken after `structure`.
     placing: Mutex<()>,
     state: RwLock<State>,
+    /// Whether much is pending.
+    wants_commit: AtomicBool,
     /// Grows, under the lock of `state`, whenever something known there is dropped.
     pub(crate) generation: AtomicU64,
     flushes: flush::Flushes,
@@ -142,8 +144,8 @@ impl Write<'_> {
     /// crash after the next [`Disk::flush`].
     ///
     /// # Errors
-    /// Where much is pending it is committed now: what sources and plugins answer.
-    /// The write is visible even so.
+    /// Where too much is pending it is committed now: what sources and plugins answer.
+    /// The write is visible even so. [`Disk::wants_commit`] says so earlier.
     pub fn complete(mut self) -> Result<()> {
         self.completed = true;
         let disk = self.disk;
@@ -155,7 +157,7 @@ impl Write<'_> {
                 state.recent.insert(piece.filled(), content, true);
                 state.rooms.remove(piece.filled());
             }
-            let is_full = disk.is_full(&state.recent);
+            let is_full = disk.note_backlog(&state.recent);
             drop(state);
             drop(self);
             if is_full {
