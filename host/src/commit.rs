@@ -19,16 +19,24 @@ impl Committer {
     /// Begins to commit what `disk` has pending, unless that is under way. The disk stays
     /// open until it is done.
     pub(crate) fn start(&self, disk: &Disk) {
-        if self.busy.load(Ordering::Relaxed) || self.busy.swap(true, Ordering::AcqRel) {
+        if self.busy.load(Ordering::Relaxed) {
+            return;
+        }
+        // Held until the thread is kept, so that none is begun that nobody waits for.
+        let mut kept = self.thread();
+        if self.busy.swap(true, Ordering::AcqRel) {
             return;
         }
         let disk = disk.clone();
         let work = move || match disk.core().commit() {
             Ok(()) => disk.committer().busy.store(false, Ordering::Release),
-            Err(error) => tracing::warn!("committing in the background failed: {error}"),
+            Err(error) => {
+                let image = disk.core().layers()[0].image.source_name(0);
+                tracing::warn!("{image}: committing in the background failed: {error}");
+            }
         };
         match Builder::new().name("disk-commit".into()).spawn(work) {
-            Ok(thread) => *self.thread() = Some(thread),
+            Ok(thread) => *kept = Some(thread),
             Err(error) => tracing::warn!("committing without a thread: {error}"),
         }
     }
