@@ -7,7 +7,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread;
+use std::thread::{Builder, JoinHandle};
 
 use rustix::event::{EventfdFlags, eventfd};
 use tracing::warn;
@@ -36,10 +36,22 @@ pub(super) struct Flushes {
 
 /// The thread that flushes. It ends when nobody can order any more.
 struct Worker {
-    orders: Sender<Request>,
+    orders: Option<Sender<Request>>,
     flushed: Receiver<Flushed>,
     /// Becomes readable when something was flushed.
     wake: Arc<OwnedFd>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Worker {
+    /// Waits for the thread, which keeps the export open.
+    fn drop(&mut self) {
+        self.orders = None;
+        if let Some(thread) = self.thread.take() {
+            // It does not panic, and if it did there would be nothing left to do.
+            let _ = thread.join();
+        }
+    }
 }
 
 impl Worker {
@@ -49,9 +61,9 @@ impl Worker {
         let (orders, ordered) = channel();
         let (done, flushed) = channel();
         let (export, waker) = (Arc::clone(export), Arc::clone(&wake));
-        let thread = thread::Builder::new().name("nbd-flush".to_owned());
-        thread.spawn(move || work(&*export, &ordered, &done, &waker))?;
-        Ok(Self { orders, flushed, wake })
+        let thread = Builder::new().name("nbd-flush".to_owned());
+        let thread = thread.spawn(move || work(&*export, &ordered, &done, &waker))?;
+        Ok(Self { orders: Some(orders), flushed, wake, thread: Some(thread) })
     }
 }
 
@@ -97,7 +109,8 @@ impl Flushes {
             let worker = worker.inspect_err(|error| warn!("flushing without a thread: {error}"));
             self.worker = worker.ok();
         }
-        let sent = self.worker.as_ref().is_some_and(|worker| worker.orders.send(*request).is_ok());
+        let orders = self.worker.as_ref().and_then(|worker| worker.orders.as_ref());
+        let sent = orders.is_some_and(|orders| orders.send(*request).is_ok());
         self.waiting += usize::from(sent);
         sent
     }
