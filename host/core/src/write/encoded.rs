@@ -66,9 +66,11 @@ impl Disk {
         }
         let guard = self.writing.locks.lock(offset..end);
         self.check_writable()?;
+        let placing = self.writing.placing.lock();
         let stored = self.call_top(|disk, store, this| {
             disk.call_place_encoded(store, this, offset, stored_length)
         })?;
+        drop(placing);
         let checked = self.check_room(&stored, stored_length.into());
         checked.map_err(|reason| self.top().fail(reason))?;
         let block = Block {

@@ -87,6 +87,10 @@ impl Disk {
         let batch = self.writing.state.read().recent.pending();
         self.top().flush_sources()?;
         for ranges in batch.chunks(COMMIT_LIMIT) {
+            // What the plugin wrote for room given meanwhile, and for the links before
+            // these, is durable too when it links: little by now, and no more comes.
+            let _placing = self.writing.placing.lock();
+            self.top().flush_sources()?;
             self.call_top(|disk, store, this| disk.call_commit(store, this, ranges))?;
             self.writing.state.write().recent.committed(ranges);
         }

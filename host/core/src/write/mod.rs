@@ -51,7 +51,8 @@ pub(crate) struct Writing {
     /// Set once and for good, under a lock of the whole disk.
     frozen: AtomicBool,
     /// Held from the plugin's answer about room until it is kept, and by what takes room
-    /// back, so that no answer is kept that is no longer true. Taken after `structure`.
+    /// back, so that no answer is kept that is no longer true; and while the plugin links,
+    /// before which all that it wrote is durable. Taken after `structure`.
     placing: Mutex<()>,
     state: RwLock<State>,
     /// Whether much is pending.
