@@ -118,6 +118,8 @@ impl<T: Transport> Connection<'_, T> {
                 self.input.consume(usize::MAX);
                 return Ok(Next::End);
             }
+            // A client that sends without pause must not keep others of its requests waiting.
+            self.conclude_flushed(false)?;
             self.serve(&request)?;
         }
         Ok(Next::Request)

@@ -7,7 +7,12 @@ use super::*;
 
 /// A client, what its export is asked for, and what holds the export's flushes up.
 fn writable() -> (Client, Arc<Mutex<Vec<Change>>>, Gate) {
-    let sample = Sample { writable: true, ..Sample::of(&[Make::Bytes]) };
+    writable_in(Duration::ZERO)
+}
+
+/// The same where each write takes so long.
+fn writable_in(delay: Duration) -> (Client, Arc<Mutex<Vec<Change>>>, Gate) {
+    let sample = Sample { writable: true, delay, ..Sample::of(&[Make::Bytes]) };
     let (changes, gate) = (Arc::clone(&sample.changes), Arc::clone(&sample.gate));
     (Client::structured(sample), changes, gate)
 }
@@ -103,4 +108,35 @@ fn an_end_waits_for_the_flushes_under_way() {
         assert_eq!(*changes.lock().unwrap(), [Change::Flush]);
         client.end().unwrap();
     }
+}
+
+#[test]
+fn a_client_that_writes_without_pause_is_told_of_its_flush() {
+    // The client is always ahead of the server.
+    let (mut client, _, gate) = writable_in(Duration::from_millis(1));
+    let closed = gate.lock().unwrap();
+    let (writes, length) = (400, 100_000);
+    let sender = {
+        let mut stream = client.stream.try_clone().unwrap();
+        std::thread::spawn(move || {
+            stream.write_all(&numbered(command::FLUSH, 0, 0, 0)).unwrap();
+            let payload = vec![1; length as usize];
+            for cookie in 1..=writes {
+                // As one, so that the next header comes with the end of a payload.
+                let request = [numbered(command::WRITE, 0, cookie, length), payload.clone()];
+                stream.write_all(&request.concat()).unwrap();
+            }
+        })
+    };
+    for cookie in 1..=20 {
+        assert_eq!(client.simple_reply(), (0, cookie));
+    }
+    drop(closed);
+    let place = (21..=writes + 1).position(|_| client.simple_reply() == (0, 0));
+    let place = place.expect("the flush is answered");
+    assert!(place < 200, "only after {place} writes");
+    for _ in 21 + place as u64..=writes {
+        assert_eq!(client.simple_reply().0, 0);
+    }
+    sender.join().unwrap();
 }

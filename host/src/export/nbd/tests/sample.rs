@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Write;
 use std::ops::Range;
 use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, memfd_create};
 
@@ -38,6 +39,8 @@ pub(super) struct Sample {
     pub(super) writable: bool,
     pub(super) changes: Arc<Mutex<Vec<Change>>>,
     pub(super) gate: Gate,
+    /// How long each write takes.
+    pub(super) delay: Duration,
     pub(super) file: Arc<File>,
 }
 
@@ -60,6 +63,7 @@ impl Sample {
             writable: false,
             changes: Arc::default(),
             gate: Arc::default(),
+            delay: Duration::ZERO,
             file: Arc::clone(&FILE),
         }
     }
@@ -165,6 +169,7 @@ impl Export for Sample {
     }
 
     fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), ExportError> {
+        std::thread::sleep(self.delay);
         self.changes.lock().unwrap().push(Change::Write(offset, data.to_vec()));
         Ok(())
     }
