@@ -23,7 +23,7 @@ pub struct Disk {
 }
 
 struct Inner {
-    disk: core::Disk,
+    disk: Arc<core::Disk>,
     mover: Mover,
     /// The files of the layers.
     paths: Vec<PathBuf>,
@@ -53,6 +53,7 @@ impl Drop for Inner {
     /// What was written and not flushed is linked in any case; who needs to know
     /// whether it lasts calls [`Disk::flush`] or [`Disk::close`].
     fn drop(&mut self) {
+        self.committer.finish();
         if !self.disk.pending().is_empty()
             && let Err(error) = self.disk.flush()
         {
@@ -77,7 +78,7 @@ impl Disk {
         paths: Vec<PathBuf>,
         means: Means,
     ) -> Result<Self, core::Error> {
-        let disk = core::Disk::new(layers, means.extent_cache)?;
+        let disk = Arc::new(core::Disk::new(layers, means.extent_cache)?);
         let mover = Mover::new(means.block_cache, means.decoder.clone());
         let committer = Committer::default();
         Ok(Self { inner: Arc::new(Inner { disk, mover, paths, means, committer }) })
@@ -191,13 +192,8 @@ impl Disk {
     #[inline]
     fn commit_if_much(&self) {
         if self.inner.disk.wants_commit() {
-            self.inner.committer.start(self);
+            self.inner.committer.start(&self.inner.disk);
         }
-    }
-
-    /// What commits in the background.
-    pub(crate) fn committer(&self) -> &Committer {
-        &self.inner.committer
     }
 
     /// Whether it was opened for writing.
