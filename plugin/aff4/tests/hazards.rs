@@ -14,6 +14,7 @@ use fumehood_plugin::memory::MemorySource;
 use fumehood_plugin::{
     Access, Confidence, Error, Format, Glimpse, Host, Level, OpenOptions, Result, SourceHandle,
 };
+use fumehood_test_support::prepare;
 
 const STREAM: &str = "aff4://stream-1";
 const SIZE: usize = 20_000;
@@ -375,7 +376,7 @@ fn no_path_out_of_an_image_is_asked_for() {
     let host = Rc::new(Asked::default());
     let main = Rc::new(MemorySource::new(0, "disk_2.aff4", volume.write()));
     let image = Aff4::open(main, host.clone(), OpenOptions::read_only()).unwrap();
-    common::prepare(&*image).unwrap();
+    prepare(&*image).unwrap();
     let mut disk = image.disk(0).unwrap();
     assert_eq!(*host.0.borrow(), ["disk_3.aff4", "disk_1.aff4"]);
     assert_eq!(damaged(&mut *disk, SIZE as u64).len(), 2);

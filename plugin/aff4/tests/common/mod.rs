@@ -13,21 +13,9 @@ use fumehood_plugin::{
     Codec, Content, DigestKind, DigestValue, Disk, Encoded, Error, Extent, Format, Image,
     OpenOptions, Result, SourceHandle,
 };
+use fumehood_test_support::prepare;
 use md5::{Digest as _, Md5};
 use miniz_oxide::inflate::{decompress_to_vec_with_limit, decompress_to_vec_zlib_with_limit};
-
-/// Prepares an image as a host does, and says in how many steps.
-pub fn prepare(image: &dyn Image) -> Result<u64> {
-    let (mut steps, mut last) = (0, None);
-    loop {
-        let progress = image.prepare()?;
-        assert!(last < Some(progress.done), "it stands still");
-        (steps, last) = (steps + 1, Some(progress.done));
-        if progress.done >= progress.total {
-            return Ok(steps);
-        }
-    }
-}
 
 /// A set over memory.
 pub struct Set {
@@ -64,7 +52,7 @@ impl Set {
     }
 
     /// The same, and how many steps that took.
-    pub fn open_in_steps(&self) -> Result<(Box<dyn Image>, u64)> {
+    pub fn open_in_steps(&self) -> Result<(Box<dyn Image>, usize)> {
         let scratch = self.scratch.clone().map(|scratch| Rc::new(scratch) as SourceHandle);
         let options = OpenOptions { scratch, ..OpenOptions::read_only() };
         let image = Aff4::open(Rc::new(self.main.clone()), self.host.clone(), options)?;
