@@ -79,7 +79,6 @@ impl<T: Transport> Connection<'_, T> {
         let mut ended = false;
         loop {
             let next = self.serve_waiting()?;
-            self.conclude_flushed(false)?;
             self.output.flush()?;
             if ended || next == Next::End {
                 break;
@@ -103,26 +102,27 @@ impl<T: Transport> Connection<'_, T> {
         match self.flushes.wake() {
             Some(wake) if wait => {
                 self.input.wait(wake)?;
-                self.flushes.woken();
                 self.input.fill(false)
             }
             _ => self.input.fill(wait),
         }
     }
 
-    /// Serves every request that has arrived.
+    /// Serves every request that has arrived, and answers what was flushed meanwhile: a
+    /// client may send without pause.
     fn serve_waiting(&mut self) -> Result<Next, ConnectionError> {
-        while let Some((request, length)) = Request::parse(self.input.waiting())? {
+        loop {
+            self.conclude_flushed(false)?;
+            let Some((request, length)) = Request::parse(self.input.waiting())? else {
+                return Ok(Next::Request);
+            };
             self.input.consume(length);
             if request.command == command::DISCONNECT {
                 self.input.consume(usize::MAX);
                 return Ok(Next::End);
             }
-            // A client that sends without pause must not keep others of its requests waiting.
-            self.conclude_flushed(false)?;
             self.serve(&request)?;
         }
-        Ok(Next::Request)
     }
 
     fn serve(&mut self, request: &Request) -> Result<(), ConnectionError> {

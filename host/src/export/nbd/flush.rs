@@ -4,12 +4,10 @@
 //! goes on reading and writing. One flush serves every request that came before it
 //! began: a connection has carried out its writes before it takes the next request.
 
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 
-use rustix::event::{EventfdFlags, eventfd};
 use tracing::warn;
 
 use super::connection::Connection;
@@ -18,6 +16,7 @@ use super::error::ConnectionError;
 use super::protocol::command_flag;
 use super::request::Request;
 use super::transport::Transport;
+use super::wake::Wake;
 use crate::export::{Export, ExportError};
 
 /// The most requests of one connection that wait for a flush.
@@ -39,7 +38,7 @@ struct Worker {
     orders: Option<Sender<Request>>,
     flushed: Receiver<Flushed>,
     /// Becomes readable when something was flushed.
-    wake: Arc<OwnedFd>,
+    wake: Arc<Wake>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -56,8 +55,7 @@ impl Drop for Worker {
 
 impl Worker {
     fn start(export: &Arc<dyn Export>) -> std::io::Result<Self> {
-        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
-        let wake = Arc::new(eventfd(0, flags)?);
+        let wake = Arc::new(Wake::new()?);
         let (orders, ordered) = channel();
         let (done, flushed) = channel();
         let (export, waker) = (Arc::clone(export), Arc::clone(&wake));
@@ -68,7 +66,7 @@ impl Worker {
 }
 
 /// Flushes as long as there are orders, once for all that are there.
-fn work(export: &dyn Export, ordered: &Receiver<Request>, done: &Sender<Flushed>, wake: &OwnedFd) {
+fn work(export: &dyn Export, ordered: &Receiver<Request>, done: &Sender<Flushed>, wake: &Wake) {
     while let Ok(first) = ordered.recv() {
         let requests: Vec<Request> = [first].into_iter().chain(ordered.try_iter()).collect();
         let result = shielded("flushing", || export.flush());
@@ -76,25 +74,15 @@ fn work(export: &dyn Export, ordered: &Receiver<Request>, done: &Sender<Flushed>
             // The connection may have ended in the meantime.
             let _ = done.send((request, result.clone()));
         }
-        // This only fails when the counter is full, and then there is a wake-up waiting.
-        let _ = rustix::io::write(wake, &1_u64.to_ne_bytes());
+        wake.call();
     }
 }
 
 impl Flushes {
     /// What becomes readable when the next request was flushed; `None` if none waits.
-    pub(super) fn wake(&self) -> Option<&OwnedFd> {
+    pub(super) fn wake(&self) -> Option<&Wake> {
         let worker = self.worker.as_ref().filter(|_| self.waiting > 0)?;
         Some(&worker.wake)
-    }
-
-    /// Makes what woke the connection unreadable again; to be followed by a look at what
-    /// was flushed.
-    pub(super) fn woken(&self) {
-        if let Some(worker) = &self.worker {
-            // It fails where it was not this that woke it.
-            let _ = rustix::io::read(&*worker.wake, &mut [0; 8]);
-        }
     }
 
     /// Whether no more requests can wait.

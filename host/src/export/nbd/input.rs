@@ -3,10 +3,9 @@
 //! One buffer serves the handshake and the transmission, so that bytes a client
 //! sends ahead are not lost between them. It does not parse.
 
-use std::os::fd::OwnedFd;
-
 use super::error::ConnectionError;
 use super::transport::{Received, Transport};
+use super::wake::Wake;
 
 /// How many bytes are taken from a socket at once.
 pub(super) const CAPACITY: usize = 128 << 10;
@@ -54,9 +53,11 @@ impl<'a, T: Transport> Input<'a, T> {
         Ok(received)
     }
 
-    /// Waits until there are more bytes to take, or until `wake` is readable.
-    pub(super) fn wait(&self, wake: &OwnedFd) -> Result<(), ConnectionError> {
-        Ok(self.transport.wait(wake)?)
+    /// Waits until there are more bytes to take, or until `wake` is called, and hears that.
+    pub(super) fn wait(&self, wake: &Wake) -> Result<(), ConnectionError> {
+        self.transport.wait(wake)?;
+        wake.heard();
+        Ok(())
     }
 
     /// Waits until `length` bytes, at most [`CAPACITY`], are there.

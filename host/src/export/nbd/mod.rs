@@ -37,6 +37,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod transport;
+mod wake;
 mod write;
 
 use std::io::{Read, Write};
@@ -51,6 +52,7 @@ pub use listen::Listener;
 pub(crate) use listen::bind_unix;
 pub use server::{NbdServer, ServerOptions};
 pub use transport::{ByteStreams, Received, Socket, Transport};
+pub use wake::Wake;
 
 use super::Export;
 

@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::{debug, warn};
 
 use super::connection::serve_connection;
@@ -21,6 +21,7 @@ use super::error::{ConnectionError, ServerError};
 use super::listen::Listener;
 use super::protocol::STRING_LIMIT;
 use super::transport::{Socket, Transport};
+use super::wake::Wake;
 use crate::export::Export;
 
 /// How long to wait before accepting again when descriptors or memory have run out.
@@ -76,8 +77,7 @@ impl NbdServer {
         options: ServerOptions,
     ) -> Result<Self, ServerError> {
         check_names(&exports)?;
-        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
-            .map_err(|error| ServerError::Start(error.into()))?;
+        let wake = Wake::new().map_err(ServerError::Start)?;
         let shared = Arc::new(Shared {
             exports,
             options,
@@ -98,8 +98,7 @@ impl NbdServer {
     /// every connection ended by itself. May be called from any thread, more than once.
     pub fn shutdown(&self) -> bool {
         self.shared.stopping.store(true, Ordering::Release);
-        // This only fails when the counter is full, and then there is a wake-up waiting.
-        let _ = rustix::io::write(&self.shared.wake, &1_u64.to_ne_bytes());
+        self.shared.wake.call();
         self.wait()
     }
 
@@ -144,7 +143,7 @@ struct Shared {
     options: ServerOptions,
     decoders: Arc<Decoders>,
     /// Becomes readable when the accepting thread has something to do.
-    wake: std::os::fd::OwnedFd,
+    wake: Wake,
     stopping: AtomicBool,
     state: Mutex<State>,
     /// Signalled when a connection or the server ends.

@@ -14,6 +14,8 @@ use rustix::fs::sendfile;
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, recv, sendmsg, shutdown};
 
+use super::wake::Wake;
+
 /// What came of waiting for bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
@@ -38,7 +40,7 @@ pub trait Transport {
     ///
     /// # Errors
     /// Fails if neither can be waited for.
-    fn wait(&self, wake: &OwnedFd) -> io::Result<()> {
+    fn wait(&self, wake: &Wake) -> io::Result<()> {
         readable(&mut [PollFd::new(wake, PollFlags::IN)])
     }
 
@@ -125,7 +127,7 @@ fn readable(descriptors: &mut [PollFd<'_>]) -> io::Result<()> {
 }
 
 impl Transport for Socket {
-    fn wait(&self, wake: &OwnedFd) -> io::Result<()> {
+    fn wait(&self, wake: &Wake) -> io::Result<()> {
         let sent = PollFd::new(&*self.descriptor, PollFlags::IN);
         readable(&mut [sent, PollFd::new(wake, PollFlags::IN)])
     }

@@ -195,12 +195,14 @@ fn a_writable_export_gets_what_was_sent() {
     let sample = Sample { writable: true, ..Sample::new() };
     let changes = Arc::clone(&sample.changes);
     let mut client = Client::structured(sample);
-    for (offset, length) in [(5, 100), (SIZE - 300_000, 300_000)] {
+    for (offset, length, flags) in [(5, 100, 0), (SIZE - 300_000, 300_000, command_flag::DURABLE)] {
         let data = vec![length as u8; length as usize];
-        client.request(command::WRITE, 0, offset, length);
+        client.request(command::WRITE, flags, offset, length);
         client.send(&data);
         assert_eq!(client.simple_reply(), (0, 7));
-        assert!(changes.lock().unwrap().drain(..).eq([Change::Write(offset, data)]));
+        let flush = (flags != 0).then_some(Change::Flush);
+        let expected = [Change::Write(offset, data)].into_iter().chain(flush);
+        assert!(changes.lock().unwrap().drain(..).eq(expected));
     }
     client.request(command::WRITE_ZEROES, command_flag::NO_HOLE, 0, 512);
     assert_eq!(client.simple_reply(), (0, 7));
